@@ -1,0 +1,224 @@
+"""python -m minigpt VERB: one thin function a verb; flags come from the dataclasses and the functions' own signatures."""
+import argparse
+import dataclasses
+import difflib
+import json as json_
+import signal
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+STARTED = time.perf_counter()
+
+import tyro  # noqa: E402  (after the clock: a time limit covers the whole command)
+
+from .config import DataConfig, RunConfig, TrainConfig, UserError, depth, preset  # noqa: E402
+
+
+def pretrain(argv: list[str]) -> int:
+    """Train a model on text: from a preset, or from one number (--depth)."""
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--preset", default="tiny")
+    chooser.add_argument("--depth", type=int)
+    chosen, rest = chooser.parse_known_args(argv)
+    default = preset(chosen.preset) if chosen.depth is None else depth(chosen.depth)
+    about = "Flags change a preset (--preset NAME, default tiny) or the settings of a depth (--depth N); defaults shown are its own."
+    rest = ["--start-from" if arg == "--from" else arg for arg in rest]
+    config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
+    from .train import Diverged, Run, pretrain
+
+    stopping = False
+
+    def request_stop(number, frame):
+        nonlocal stopping
+        if stopping:  # asked twice: do not insist on saving
+            raise KeyboardInterrupt
+        stopping = True
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, request_stop)
+    try:
+        run = pretrain(config, stop=lambda: stopping, started=STARTED)
+    except Diverged as error:
+        print(f"minigpt: {error}.", file=sys.stderr)
+        return 3
+    if run.status["status"] != "done":
+        return 75
+    print_result(Run.load(run.folder))
+    return 0
+
+
+def print_result(run) -> None:
+    s = run.summary
+    print(f"\n{s['parameters'] / 1e6:.1f} M parameters, {s['tokens'] / 1e6:.1f} M tokens, {s['seconds']:.0f} s: "
+          f"{s['val_bpb']:.3f} bits per byte on held-out text")
+    for domain, bpb in s["domains"].items():
+        print(f"  {domain:<12} {bpb:.3f}")
+    samples = [row["sample"] for row in run.metrics if "sample" in row]
+    if samples:
+        print(f"\nwhat it writes:\n{samples[-1].strip()}\n")
+    print(f"report: {run.folder / 'report.html'}\nchat:   python -m minigpt chat --run {run.folder}")
+
+
+def prepare(
+    out: str, text: tuple[str, ...] = (), domains: tuple[str, ...] = DataConfig.domains, val_text: str = "",
+    tokenizer: str = "", vocab_size: int = 4096, workers: int = 2,
+) -> int:  # fmt: skip
+    """Turn text into a data folder: tokenizer, token shards, manifest.
+
+    Args:
+        out: The data folder to make.
+        text: Files or folders; empty: the built-in domains.
+        domains: Built-in domains to take, where no text is given.
+        val_text: A file or folder to hold out; empty: documents chosen by a hash of their ids.
+        tokenizer: gpt2, a tokenizer.json, or a run folder; empty: train one.
+        vocab_size: Size of the tokenizer to train.
+        workers: Processes.
+    """
+    from .prepare import prepare
+
+    prepare(DataConfig(text, domains, val_text, tokenizer=tokenizer), Path(out), vocab_size, workers)
+    return 0
+
+
+def evaluate(run: str, text: str = "", stride: int = 0, json: bool = False) -> int:
+    """Measure bits per byte of a run: on its own held-out text, or on a text of yours.
+
+    Args:
+        run: The run folder.
+        text: A file or folder; empty: what the run held out.
+        stride: Predict each token with at least context - stride tokens before it; 0: windows without overlap.
+        json: Print one JSON object and nothing else.
+    """
+    from .evaluate import bits_per_byte
+    from .text.sources import read_text
+    from .train import Run
+
+    loaded = Run.load(run)
+    if text:
+        whole = "\n\n".join(document.text for document in read_text([text]))
+        key = "bits_per_byte_sliding" if stride else "bits_per_byte"
+        found = {key: bits_per_byte(loaded.model, loaded.tokenizer, whole, stride=stride or None), "bytes": len(whole.encode())}
+    else:
+        found = {"val_bpb": loaded.summary["val_bpb"], "domains": loaded.summary["domains"]}
+    print(json_.dumps(found) if json else "\n".join(f"{key}: {value}" for key, value in found.items()))
+    return 0
+
+
+def sample(
+    run: str, prompt: str = "", max_tokens: int = 200, temperature: float = 0.8, top_k: int = 0, top_p: float = 0.95,
+    min_p: float = 0.0, seed: int = 0, json: bool = False,
+) -> int:  # fmt: skip
+    """Let a run's model continue a prompt.
+
+    Args:
+        run: The run folder.
+        prompt: The beginning; empty: the start of a document.
+        max_tokens: Tokens to write at most.
+        temperature: Below 1 more cautious, above 1 wilder, 0 always the likeliest token.
+        top_k: Choose among the k likeliest tokens only; 0: all.
+        top_p: Choose among the likeliest tokens that together have this probability.
+        min_p: Leave out tokens less likely than this share of the likeliest one.
+        seed: The same seed gives the same text.
+        json: Print one JSON object and nothing else.
+    """
+    from .generate import generate
+    from .train import Run
+
+    loaded = Run.load(run)
+    tokens = [loaded.tokenizer.eot, *loaded.tokenizer.encode(prompt)]
+    (new,) = generate(loaded.model, [tokens], max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
+                      min_p=min_p, seed=seed, stop_tokens=[loaded.tokenizer.eot])  # fmt: skip
+    text = loaded.tokenizer.decode(new)
+    print(json_.dumps({"prompt": prompt, "text": text, "tokens": len(new)}) if json else prompt + text)
+    return 0
+
+
+def chat(run: str, max_tokens: int = 120, temperature: float = 0.8, seed: int = 0) -> int:
+    """Write a line, and the run's model goes on from there. It was trained to continue text, not to answer.
+
+    Args:
+        run: The run folder.
+        max_tokens: Tokens to write at most.
+        temperature: Below 1 more cautious, above 1 wilder, 0 always the likeliest token.
+        seed: Seeds the choices.
+    """
+    from .generate import stream
+    from .train import Run
+
+    loaded = Run.load(run)
+    print("Write the beginning of something; an empty line ends.")
+    turn = 0
+    while line := read_line("> "):
+        tokens, shown = [loaded.tokenizer.eot, *loaded.tokenizer.encode(line)], ""
+        written: list[int] = []
+        print(line, end="", flush=True)
+        for token in stream(loaded.model, tokens, max_tokens=max_tokens, temperature=temperature, top_p=0.95, seed=seed + turn,
+                            stop_tokens=[loaded.tokenizer.eot]):  # fmt: skip
+            written.append(token)
+            text = loaded.tokenizer.decode(written)
+            if not text.endswith("\ufffd"):  # half a character: wait for the rest of it
+                print(text[len(shown) :], end="", flush=True)
+                shown = text
+        print()
+        turn += 1
+    return 0
+
+
+def read_line(prompt: str) -> str:
+    try:
+        return input(prompt)
+    except (EOFError, KeyboardInterrupt):
+        return ""
+
+
+def report(run: str) -> int:
+    """Write report.html for a run again.
+
+    Args:
+        run: The run folder.
+    """
+    from . import report
+    from .train import Run
+
+    print(report.write(Run.load(run).folder))
+    return 0
+
+
+VERBS = {"prepare": prepare, "pretrain": pretrain, "evaluate": evaluate, "sample": sample, "chat": chat, "report": report}
+
+
+def parse(what, argv: list[str], verb: str, **options):
+    """tyro.cli, with an unknown flag named in one sentence."""
+    value, unknown = tyro.cli(what, args=argv, prog=f"minigpt {verb}", return_unknown_args=True, **options)
+    if unknown:
+        flags = [f"--{f.name.replace('_', '-')}" for part in dataclasses.fields(RunConfig)
+                 for f in dataclasses.fields(part.default_factory)] + ["--preset", "--depth"]  # fmt: skip
+        near = difflib.get_close_matches(unknown[0], flags, 1)
+        hint = f"did you mean {near[0]}?" if near else f"see `minigpt {verb} --help`."
+        raise UserError(f"unknown flag {unknown[0]}: {hint}")
+    return value
+
+
+def main(argv: list[str] | None = None) -> int:
+    argv = sys.argv[1:] if argv is None else argv
+    if not argv or argv[0] in ("-h", "--help"):
+        print("usage: minigpt VERB [flags]; minigpt VERB --help says more\n")
+        for name, verb in VERBS.items():
+            print(f"  {name:<10} {verb.__doc__.splitlines()[0]}")
+        return 0
+    verb, *rest = argv
+    try:
+        if verb not in VERBS:
+            raise UserError(f"unknown verb {verb!r}: choose from {', '.join(VERBS)}.")
+        if verb == "pretrain":
+            return pretrain(rest)
+        return parse(VERBS[verb], rest, verb)
+    except UserError as error:
+        print(f"minigpt: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

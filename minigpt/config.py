@@ -1,0 +1,298 @@
+"""Every hyper-parameter of a run: four frozen dataclasses, the presets, and the depth dial.
+
+A run is `RunConfig(model, data, optim, train)`. The first three define *what is computed*: two runs that agree in them
+walk through the same numbers, so none of their fields may change when a run resumes. `train` says only *how, where and
+for how long* it is computed, so all of it may. Nothing else in the package holds a hyper-parameter.
+
+Units: sizes in tokens, times in seconds, learning rates per step. No torch here: `--help` must be instant.
+"""
+import dataclasses
+import json
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, get_type_hints
+
+
+class UserError(Exception):
+    """A mistake that the person at the keyboard can mend: the command line prints it as one sentence and exits with 2."""
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The shape of a GPT.
+
+    Two families share one implementation. `gpt2`: LayerNorm, learned positions, biases, GELU (Radford et al. 2019).
+    `modern`: RMSNorm, rotary positions, QK-norm, grouped-query attention, no biases; with `activation="swiglu"` and the
+    other options at their defaults it is exactly Qwen3 (Yang et al. 2025).
+    """
+
+    family: Literal["gpt2", "modern"] = "modern"
+    """Which of the two architectures."""
+    layers: int = 4
+    """Number of transformer blocks."""
+    width: int = 256
+    """Size of the residual stream."""
+    heads: int = 4
+    """Query heads."""
+    kv_heads: int = 4
+    """Key and value heads; fewer than `heads` is grouped-query attention, 1 is multi-query attention."""
+    head_size: int = 64
+    """Size of one head; heads * head_size need not equal the width."""
+    mlp_width: int = 1024
+    """Hidden size of the MLP."""
+    context: int = 256
+    """Longest sequence, in tokens."""
+    vocab_size: int = 4096
+    """Number of token ids: 256 bytes, the merges, and the special tokens. A run trains its tokenizer to this size, or takes
+    the number from the tokenizer it is given."""
+    tied: bool = True
+    """Share one matrix between the token embedding and the output head."""
+    activation: Literal["gelu", "swiglu", "relu2"] = "swiglu"
+    """The MLP's nonlinearity; `swiglu` has three matrices, the other two have two."""
+    rope_base: float = 10000.0
+    """Base of the rotary frequencies (`modern` only)."""
+    norm_eps: float = 1e-6
+    """Added to the variance inside the norms; GPT-2 uses 1e-5, Qwen3 1e-6."""
+    softcap: float = 0.0
+    """Squash logits smoothly into ±softcap (Gemma 2); 0 is off."""
+    zero_init: bool = False
+    """Start the two projections that write into the residual stream at zero, so that every block begins as the identity."""
+    dropout: float = 0.0
+    """Probability of zeroing an activation on the residual branches while training; worth it only over many epochs."""
+
+    def __post_init__(self):
+        if self.heads % self.kv_heads:
+            raise UserError(f"heads ({self.heads}) must be a multiple of kv_heads ({self.kv_heads}).")
+        if self.head_size % 2:
+            raise UserError(f"head_size ({self.head_size}) must be even: rotary positions turn pairs of dimensions.")
+        if self.family == "gpt2" and (self.kv_heads != self.heads or self.heads * self.head_size != self.width):
+            raise UserError("the gpt2 family needs kv_heads = heads and heads * head_size = width.")
+        for name in ("layers", "width", "heads", "kv_heads", "mlp_width", "context", "vocab_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")
+
+    @property
+    def padded_vocab(self) -> int:
+        """Rows of the embedding in memory: vocab_size rounded up to a multiple of 64, which matrix hardware likes."""
+        return -(-self.vocab_size // 64) * 64
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which text, and how it becomes tokens."""
+
+    text: tuple[str, ...] = ()
+    """Files or folders to train on (.txt .md .py .html .jsonl .jsonl.gz .parquet); empty: the built-in domains."""
+    domains: tuple[str, ...] = ("books", "drama", "speeches")
+    """Built-in domains, used when no text and no data folder is given."""
+    val_text: str = ""
+    """A file or folder to validate on; empty: documents held out by a hash of their id (one document: its last tenth)."""
+    data: str = ""
+    """A folder made by `prepare`, instead of text."""
+    tokenizer: str = ""
+    """`gpt2`, a tokenizer.json, or a run folder; empty: train one on the text."""
+    tokenizer_bytes: int = 12_000_000
+    """About how much text, spread over the documents, to train the tokenizer on."""
+    look_ahead_bytes: int = 256_000_000
+    """How much text may be held in memory; larger corpora are streamed, with a tokenizer made from their beginning."""
+    val_fraction: float = 0.05
+    """Share of the documents to hold out, where there is no val_text."""
+
+
+@dataclass(frozen=True)
+class OptimConfig:
+    """How the weights move, and for how long."""
+
+    seed: int = 0
+    """Seeds the initial weights, the order of the data and dropout."""
+    start_from: str = ""
+    """Take the initial weights from another run (RUN or RUN@STEP) instead of drawing them."""
+    steps: int = 0
+    """Optimizer steps; 0: taken from `tokens`, and from the time limit where there is one."""
+    tokens: int = 0
+    """Training tokens, an alternative to `steps`; 0: see steps."""
+    batch_tokens: int = 8192
+    """Tokens in one optimizer step over all devices; never changes with the machine."""
+    optimizer: Literal["muon", "adamw"] = "muon"
+    """`muon`: Muon for the matrices inside the blocks, AdamW for the rest. `adamw`: AdamW for all."""
+    lr: float = 3e-3
+    """Peak AdamW learning rate."""
+    matrix_lr: float = 0.02
+    """Peak Muon learning rate."""
+    momentum: float = 0.95
+    """Muon's momentum."""
+    beta1: float = 0.9
+    """AdamW's decay of the mean of gradients."""
+    beta2: float = 0.95
+    """AdamW's decay of the mean of squared gradients."""
+    weight_decay: float = 0.1
+    """Decoupled weight decay of matrices; vectors (norms, biases) have none."""
+    schedule: Literal["wsd", "cosine", "constant"] = "wsd"
+    """Shape of the learning rate after warm-up; wsd: stable, then linear decay."""
+    warmup: float = 0.02
+    """Warm-up, as a fraction of the steps."""
+    decay: float = 0.4
+    """Decay phase of wsd, as a fraction of the steps."""
+    final_lr: float = 0.0
+    """Learning rate at the end, as a fraction of the peak."""
+    clip: float = 1.0
+    """Largest global gradient norm; 0 is off."""
+
+    def __post_init__(self):
+        if self.batch_tokens < 1:
+            raise UserError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
+        if self.steps < 0 or self.tokens < 0:
+            raise UserError("steps and tokens cannot be negative.")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Where, how and how long to compute; none of it changes what is computed, so all of it may change on resume."""
+
+    out: str = ""
+    """The run folder; empty: runs/<time>."""
+    resume: bool = False
+    """Continue from the newest checkpoint in `out`; start where there is none; do nothing if the run is complete."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps. `auto` takes an accelerator if it works; a named device never falls back to another."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Type of the matrix products; weights and optimizer stay fp32. `auto` measures first."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; `auto` weighs a minute of compiling against the length of the run."""
+    micro_batch: int | Literal["auto"] = "auto"
+    """Sequences in one forward pass; auto: the most that memory allows."""
+    time_limit: float = 0.0
+    """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps early on."""
+    target_bpb: float = 0.0
+    """Stop as soon as val_bpb is at most this; 0 is off."""
+    price: float = 0.0
+    """Dollars an hour of this machine; shows what was spent and what is to come."""
+    max_cost: float = 0.0
+    """Stop before spending more dollars than this, counted over all restarts; 0 is off."""
+    eval_every: int = 0
+    """Steps between evaluations; 0: twenty times a run."""
+    eval_tokens: int = 200_000
+    """Most held-out tokens to evaluate on during training, always the same ones; the final evaluation takes all."""
+    save_every: str = "120s"
+    """Interval of checkpoints: steps (500), seconds (90s) or minutes (15m); 0: only at the end."""
+    keep: int = 2
+    """Checkpoints to keep."""
+    log_every: int = 1
+    """Steps between lines of metrics.jsonl."""
+    samples: int = 5
+    """How many times in a run to write a sample."""
+    prompt: str = ""
+    """What a sample starts with; empty: the start of a document."""
+    patience: int = 50
+    """Steps in a row with a loss or gradient that is not finite before giving up; each is skipped."""
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One pre-training run."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self), indent=1) + "\n"
+
+    @staticmethod
+    def from_json(text: str) -> "RunConfig":
+        """The inverse of to_json; an unknown or missing field is a UserError."""
+        return from_dict(RunConfig, json.loads(text))
+
+
+def gpt2(layers: int, width: int) -> ModelConfig:
+    """A published GPT-2 shape: heads of 64, an MLP of four times the width, a context of 1024 (Radford et al. 2019)."""
+    return ModelConfig(
+        "gpt2", layers, width, heads=width // 64, kv_heads=width // 64, mlp_width=4 * width, context=1024, vocab_size=50257,
+        activation="gelu", norm_eps=1e-5,
+    )  # fmt: skip
+
+
+def modern(layers: int, width: int, context: int = 1024, vocab_size: int = 50257, heads: int = 0, **other) -> ModelConfig:
+    """A Qwen3 shape with heads of 64 and a SwiGLU MLP of about 8/3 of the width, so that it has a GELU MLP's size."""
+    heads = heads or width // 64
+    return ModelConfig(
+        "modern", layers, width, heads=heads, kv_heads=other.pop("kv_heads", heads), mlp_width=round(width / 24) * 64,
+        context=context, vocab_size=vocab_size, **other,
+    )  # fmt: skip
+
+
+def depth(n: int) -> RunConfig:
+    """One dial for everything: n layers of width 64 n, and data, batch and rates to match, at 20 tokens a parameter.
+
+    The ratio of 20 is Hoffmann et al. 2022; batch and rates are interpolated between our own runs at depth 2 and GPT-2's.
+    """
+    if n < 1:
+        raise UserError(f"--depth must be at least 1, not {n}.")
+    model = modern(n, 64 * n, 256 if n < 6 else 1024, 4096 if n < 6 else 50257, tied=n < 12)
+    inside = 12 * n * model.width**2
+    tokens = 20 * (inside + model.vocab_size * model.width)
+    batch = 2 ** min(19, max(12, round(math.log2(tokens) / 2 + 1)))
+    return RunConfig(
+        model, DataConfig(tokenizer="" if n < 6 else "gpt2"),
+        OptimConfig(tokens=tokens, batch_tokens=batch, lr=3e-3 * (128 / model.width) ** 0.5, matrix_lr=0.02),
+    )  # fmt: skip
+
+
+def gpt2_recipe(model: ModelConfig, tokens: float, lr: float) -> RunConfig:
+    """GPT-3's AdamW settings for these sizes (Brown et al. 2020, table 2.1 and appendix B), as GPT-2 reproductions use them."""
+    optim = OptimConfig(
+        tokens=int(tokens), batch_tokens=524288, optimizer="adamw", lr=lr, schedule="cosine", warmup=0.02, final_lr=0.1
+    )
+    return RunConfig(model, DataConfig(tokenizer="gpt2"), optim)
+
+
+def modern_recipe(model: ModelConfig, tokens: float, lr: float) -> RunConfig:
+    optim = OptimConfig(tokens=int(tokens), batch_tokens=524288, lr=lr, matrix_lr=0.02, warmup=0.01)
+    return RunConfig(model, DataConfig(tokenizer="gpt2"), optim)
+
+
+PRESETS: dict[str, RunConfig] = {
+    # the default run: about three minutes on two laptop cores
+    "tiny": RunConfig(
+        modern(2, 256, heads=2, vocab_size=4096, context=256),
+        DataConfig(),
+        OptimConfig(tokens=40_000_000, batch_tokens=4096),
+        TrainConfig(time_limit=190),
+    ),
+    # one megabyte of plays, as fast as it goes
+    "shakespeare": RunConfig(
+        ModelConfig(layers=2, width=96, heads=3, kv_heads=3, head_size=32, mlp_width=256, context=64, vocab_size=2048),
+        DataConfig(),
+        OptimConfig(steps=300, batch_tokens=4096),
+    ),
+    "gpt2-124m": gpt2_recipe(gpt2(12, 768), 10e9, 6e-4),
+    "gpt2-350m": gpt2_recipe(gpt2(24, 1024), 10e9, 3e-4),
+    "gpt2-774m": gpt2_recipe(gpt2(36, 1280), 16e9, 2.5e-4),
+    "gpt2-1.5b": gpt2_recipe(gpt2(48, 1600), 30e9, 2e-4),
+    "modern-124m": modern_recipe(modern(12, 768), 2.5e9, 3e-3),
+    "modern-350m": modern_recipe(modern(24, 1024), 7e9, 2e-3),
+    "modern-1.5b": modern_recipe(modern(32, 1920, context=2048, tied=False), 30e9, 1e-3),
+}
+"""Named runs. The larger ones are starting points from the literature; only the first two are tuned here."""
+
+
+def preset(name: str) -> RunConfig:
+    """A named run: PRESETS[name], or a UserError that lists the names."""
+    if name not in PRESETS:
+        raise UserError(f"unknown preset {name!r}: choose from {', '.join(PRESETS)}.")
+    return PRESETS[name]
+
+
+def from_dict(cls, values: dict[str, Any]):
+    """Build a (nested) config dataclass from plain JSON values."""
+    hints = get_type_hints(cls)
+    unknown = set(values) - set(hints)
+    if unknown:
+        raise UserError(f"{cls.__name__} has no field {sorted(unknown)[0]!r}.")
+    made = {}
+    for name, value in values.items():
+        if dataclasses.is_dataclass(hints[name]):
+            value = from_dict(hints[name], value)
+        made[name] = tuple(value) if isinstance(value, list) else value
+    return cls(**made)

@@ -1,0 +1,332 @@
+"""A GPT in one file, read top-down: two families (GPT-2 and modern, which is Qwen3's arithmetic) from one ModelConfig.
+
+Shapes use these letters: B sequences, T tokens, C width of the residual stream, H query heads, K key/value heads,
+D head size, V true vocabulary, P vocabulary padded to a multiple of 64, L tokens already in the cache.
+
+The model knows nothing of optimizers, ranks or files. It holds no buffers: everything but the weights is computed from
+the positions, so that building it on the meta device and filling it later loses nothing.
+"""
+import hashlib
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .config import ModelConfig, UserError
+
+LOGITS_AT_ONCE = 2**27
+"""Most logits to hold at once while training: 512 MiB in fp32. Above it the loss works through the tokens in chunks."""
+
+
+class GPT(nn.Module):
+    """A decoder-only transformer language model.
+
+    `GPT(config)` draws its weights from `seed`. With `targets` the call returns the loss, without it the logits:
+
+    >>> model = GPT(ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_size=32, mlp_width=96, vocab_size=300))
+    >>> tokens = torch.randint(300, (3, 17))
+    >>> model(tokens).shape
+    torch.Size([3, 17, 300])
+    >>> model(tokens[:, :-1], tokens[:, 1:]).shape            # mean nats per token
+    torch.Size([])
+    """
+
+    def __init__(self, config: ModelConfig, seed: int = 0):
+        super().__init__()
+        self.config = c = config
+        self.embed = nn.Embedding(c.padded_vocab, c.width)
+        if c.family == "gpt2":
+            self.position = nn.Embedding(c.context, c.width)
+        self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
+        self.norm = make_norm(c, c.width)
+        self.head = nn.Linear(c.width, c.padded_vocab, bias=False)
+        self.tie()
+        if not self.embed.weight.is_meta:
+            init_weights(self, seed)
+
+    def tie(self) -> None:
+        """Make the head share the embedding's matrix, if the config says so; needed again after `to_empty`."""
+        if self.config.tied:
+            self.head.weight = self.embed.weight
+
+    def forward(
+        self,
+        tokens: Tensor,
+        targets: Tensor | None = None,
+        *,
+        reduction: str = "mean",
+        cache: "KVCache | None" = None,
+        positions: Tensor | None = None,
+        doc_ids: Tensor | None = None,
+        record: dict | None = None,
+    ) -> Tensor:
+        """Logits (B, T, V), or with targets the cross-entropy in nats.
+
+        tokens      (B, T) int64, ids below V
+        targets     (B, T) int64: what follows each token; -100 is ignored
+        reduction   "mean" over the targets that count, "sum", or "none": (B, T), 0 where ignored
+        cache       keys and values of earlier tokens; this call appends its own
+        positions   (T,) or (B, T) int64; default: counting on from the cache
+        doc_ids     (B, T) int64: a token attends only to tokens with the same id; default: one document
+        record      a dict to fill: "residual", layers + 1 tensors (B, T, C); "attention", layers of (B, H, T, L + T)
+        """
+        x = self.hidden(tokens, cache, positions, doc_ids, record)
+        if targets is None:
+            return self.logits(x)[..., : self.config.vocab_size]
+        return self.loss(x, targets, reduction)
+
+    def hidden(self, tokens, cache=None, positions=None, doc_ids=None, record=None) -> Tensor:
+        """The residual stream after the last norm, (B, T, C)."""
+        c, T = self.config, tokens.shape[1]
+        start = cache.length if cache is not None else 0
+        if c.family == "gpt2" and start + T > c.context:
+            raise UserError(f"{start + T} tokens do not fit a context of {c.context}.")
+        if positions is None:
+            positions = torch.arange(start, start + T, device=tokens.device)
+        x = self.embed(tokens)
+        rope = None
+        if c.family == "gpt2":
+            x = x + self.position(positions)
+        else:
+            rope = rope_table(positions, c.head_size, c.rope_base)
+        x = F.dropout(x, c.dropout, self.training)
+        mask = attention_mask(tokens, cache, doc_ids)
+        if record is not None:
+            record.update(residual=[x], attention=[])
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rope, mask, cache and cache.layer(layer), record)
+            if record is not None:
+                record["residual"].append(x)
+        if cache is not None:
+            cache.length += T
+        return self.norm(x)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """(…, C) → (…, P); the rows that only pad the vocabulary are -inf, so that no loss or sample ever sees them."""
+        c = self.config
+        logits = self.head(x).float()
+        if c.softcap:
+            logits = c.softcap * torch.tanh(logits / c.softcap)
+        if c.padded_vocab > c.vocab_size:
+            padding = torch.arange(c.padded_vocab, device=x.device) >= c.vocab_size
+            logits = logits.masked_fill(padding, -math.inf)
+        return logits
+
+    def loss(self, x: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        """Cross-entropy of the hidden states x (B, T, C), never holding more than LOGITS_AT_ONCE logits for backward."""
+
+        def chunk_loss(x, targets):
+            return F.cross_entropy(self.logits(x), targets, ignore_index=-100, reduction="none")
+
+        x, flat = x.flatten(0, 1), targets.flatten()
+        rows = max(1, LOGITS_AT_ONCE // self.config.padded_vocab)
+        if len(flat) <= rows or not torch.is_grad_enabled():
+            chunks = map(chunk_loss, x.split(rows), flat.split(rows))
+        else:  # keep only the inputs of each chunk, and compute its logits again when the gradient asks for them
+            chunks = (checkpoint(chunk_loss, a, b, use_reentrant=False) for a, b in zip(x.split(rows), flat.split(rows)))
+        losses = torch.cat(list(chunks))
+        if reduction == "none":
+            return losses.view_as(targets)
+        return losses.sum() if reduction == "sum" else losses.sum() / (flat != -100).sum()
+
+
+class Block(nn.Module):
+    """Attention, then an MLP; each reads a normalised copy of the residual stream and adds its answer to it."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        self.norm1, self.attn = make_norm(c, c.width), Attention(c)
+        self.norm2, self.mlp = make_norm(c, c.width), MLP(c)
+        self.dropout = c.dropout
+
+    def forward(self, x, rope, mask, cache, record):
+        x = x + F.dropout(self.attn(self.norm1(x), rope, mask, cache, record), self.dropout, self.training)
+        return x + F.dropout(self.mlp(self.norm2(x)), self.dropout, self.training)
+
+
+class Attention(nn.Module):
+    """Causal self-attention with H query heads sharing K key/value heads."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        bias = c.family == "gpt2"
+        self.head_size = c.head_size
+        self.q = nn.Linear(c.width, c.heads * c.head_size, bias)
+        self.k = nn.Linear(c.width, c.kv_heads * c.head_size, bias)
+        self.v = nn.Linear(c.width, c.kv_heads * c.head_size, bias)
+        self.out = nn.Linear(c.heads * c.head_size, c.width, bias)
+        modern = c.family == "modern"
+        self.q_norm = make_norm(c, c.head_size) if modern else nn.Identity()
+        self.k_norm = make_norm(c, c.head_size) if modern else nn.Identity()
+
+    def forward(self, x, rope, mask, cache, record):
+        B, T, _ = x.shape
+        q, k, v = (proj(x).view(B, T, -1, self.head_size) for proj in (self.q, self.k, self.v))
+        q, k, v = self.q_norm(q).transpose(1, 2), self.k_norm(k).transpose(1, 2), v.transpose(1, 2)  # (B, H or K, T, D)
+        if rope is not None:
+            q, k = rotate(q, rope), rotate(k, rope)
+        if cache is not None:
+            k, v = cache.append(k, v)
+        if k.shape[1] != q.shape[1]:  # each key/value head serves a group of neighbouring query heads
+            k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
+        if record is None:
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=mask is None and T > 1)
+        else:
+            causal = torch.ones(T, T, dtype=torch.bool, device=x.device).tril() if mask is None and T > 1 else mask
+            y, weights = attention(q, k, v, causal)
+            record["attention"].append(weights)
+        return self.out(y.transpose(1, 2).reshape(B, T, -1))
+
+
+class MLP(nn.Module):
+    """Two layers around a nonlinearity; SwiGLU multiplies a second, gated copy in (Shazeer 2020)."""
+
+    def __init__(self, c: ModelConfig):
+        super().__init__()
+        bias = c.family == "gpt2"
+        self.activation = c.activation
+        if c.activation == "swiglu":
+            self.gate = nn.Linear(c.width, c.mlp_width, bias)
+        self.up = nn.Linear(c.width, c.mlp_width, bias)
+        self.down = nn.Linear(c.mlp_width, c.width, bias)
+
+    def forward(self, x):
+        if self.activation == "swiglu":
+            return self.down(F.silu(self.gate(x)) * self.up(x))
+        if self.activation == "gelu":
+            return self.down(F.gelu(self.up(x), approximate="tanh"))
+        return self.down(F.relu(self.up(x)).square())
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Scaled dot-product attention, written out (Vaswani et al. 2017, section 3.2.1). Returns (output, weights).
+
+    q (…, T, D), k and v (…, S, D), mask (…, T, S) bool, True where looking is allowed → (…, T, D) and (…, T, S).
+    `F.scaled_dot_product_attention` gives the same output without ever storing the T by S weights.
+    """
+    scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # unscaled, scores grow with D and the softmax saturates
+    if mask is not None:
+        scores = scores.masked_fill(~mask, -math.inf)  # before the softmax, so that the rest still sums to one
+    weights = torch.softmax(scores.float(), dim=-1).to(v.dtype)
+    return weights @ v, weights
+
+
+def attention_mask(tokens: Tensor, cache: "KVCache | None", doc_ids: Tensor | None) -> Tensor | None:
+    """Which keys each query may see: (T, L + T) or (B, 1, T, L + T) bool; None: the plain causal triangle.
+
+    >>> attention_mask(torch.zeros(1, 3), None, torch.tensor([[7, 7, 8]])).int()[0, 0]
+    tensor([[1, 0, 0],
+            [1, 1, 0],
+            [0, 0, 1]], dtype=torch.int32)
+    """
+    T, start = tokens.shape[1], cache.length if cache is not None else 0
+    if doc_ids is None and (start == 0 or T == 1):
+        return None
+    causal = torch.ones(T, start + T, dtype=torch.bool, device=tokens.device).tril(start)
+    if doc_ids is None:
+        return causal
+    keys = cache.append_doc_ids(doc_ids) if cache is not None else doc_ids
+    return causal & (doc_ids[:, None, :, None] == keys[:, None, None, :])
+
+
+def rope_table(positions: Tensor, head_size: int, base: float) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles (Su et al. 2021): positions (T,) or (B, T) → (T, D) or (B, 1, T, D), fp32.
+
+    Dimension pair i turns by positions * base^(-2i/D): the first pairs turn fast, the last ones hardly at all.
+    """
+    pairs = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32)
+    angles = positions[..., None].float() * base ** (-pairs / head_size)
+    angles = torch.cat([angles, angles], dim=-1)  # pair i is dimensions (i, i + D/2), as in GPT-NeoX, Llama and Qwen
+    if positions.ndim == 2:
+        angles = angles[:, None]
+    return angles.cos(), angles.sin()
+
+
+def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
+    """Turn each pair of dimensions of x (B, H, T, D) by its position's angle; lengths stay the same."""
+    cos, sin = rope
+    first, second = x.chunk(2, dim=-1)
+    return (x * cos + torch.cat([-second, first], dim=-1) * sin).to(x.dtype)
+
+
+class RMSNorm(nn.RMSNorm):
+    """Divide by the root mean square, in fp32 whatever comes in (Zhang & Sennrich 2019)."""
+
+    def forward(self, x):
+        return super().forward(x.float()).to(x.dtype)
+
+
+def make_norm(c: ModelConfig, size: int) -> nn.Module:
+    return nn.LayerNorm(size, c.norm_eps) if c.family == "gpt2" else RMSNorm(size, c.norm_eps)
+
+
+def init_weights(model: GPT, seed: int) -> None:
+    """Fill every parameter as a function of (seed, its name), so that every layout and every order starts equal.
+
+    Matrices are normal with standard deviation 0.02, as in GPT-2; the two projections that write into the residual stream
+    are divided by sqrt(2 * layers), so that its size does not grow with depth, or are zero if the config says so.
+    Norm gains are 1, biases and the padding rows of the vocabulary 0. Each tensor is drawn on the CPU at its true shape.
+    """
+    c = model.config
+    with torch.no_grad():
+        for name, p in model.named_parameters():  # a tied head appears once, as the embedding
+            if p.ndim == 1:
+                p.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
+                continue
+            writes_to_residual = name.endswith(("attn.out.weight", "mlp.down.weight"))
+            std = 0.02 / math.sqrt(2 * c.layers) if writes_to_residual else 0.02
+            if writes_to_residual and c.zero_init:
+                p.zero_()
+                continue
+            rows = c.vocab_size if name in ("embed.weight", "head.weight") else p.shape[0]
+            p.zero_()
+            p[:rows] = named_normal(seed, name, (rows, *p.shape[1:])) * std
+
+
+def named_normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal numbers that depend only on (seed, name)."""
+    key = hashlib.sha256(f"{seed}:{name}".encode()).digest()
+    return torch.randn(shape, generator=torch.Generator().manual_seed(int.from_bytes(key[:7], "big")))
+
+
+class KVCache:
+    """Keys and values of the tokens seen so far, so that each new token costs one position instead of all of them.
+
+    Memory: 2 * layers * B * K * length * D elements. `length` counts the tokens in it; `crop(n)` forgets the rest.
+    """
+
+    def __init__(self, config: ModelConfig, batch: int, size: int, device=None, dtype=torch.float32):
+        shape = (config.layers, batch, config.kv_heads, size, config.head_size)
+        self.k, self.v = torch.empty(shape, device=device, dtype=dtype), torch.empty(shape, device=device, dtype=dtype)
+        self.doc_ids = torch.zeros(batch, size, dtype=torch.int64, device=device)
+        self.size, self.length = size, 0
+
+    def layer(self, index: int) -> "LayerCache":
+        return LayerCache(self, index)
+
+    def append_doc_ids(self, doc_ids: Tensor) -> Tensor:
+        """Store the ids of the new tokens (B, T); returns those of all (B, L + T)."""
+        end = self.length + doc_ids.shape[1]
+        self.doc_ids[:, self.length : end] = doc_ids
+        return self.doc_ids[:, :end]
+
+    def crop(self, length: int) -> None:
+        self.length = min(self.length, length)
+
+
+class LayerCache:
+    """One layer's view of a KVCache."""
+
+    def __init__(self, cache: KVCache, index: int):
+        self.cache, self.index = cache, index
+
+    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store the new tokens' k and v (B, K, T, D); returns those of all tokens, (B, K, L + T, D)."""
+        cache, end = self.cache, self.cache.length + k.shape[2]
+        if end > cache.size:
+            raise UserError(f"the KV cache holds {cache.size} tokens, and {end} were to be stored.")
+        cache.k[self.index, :, :, cache.length : end] = k
+        cache.v[self.index, :, :, cache.length : end] = v
+        return cache.k[self.index, :, :, :end], cache.v[self.index, :, :, :end]

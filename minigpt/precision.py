@@ -1,0 +1,168 @@
+"""Where and in which number format to compute: device, precision and compile, chosen by measuring, said with a reason."""
+import json
+import os
+import platform
+import shutil
+import sys
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from .config import TrainConfig, UserError
+
+SHORT_RUN = 30.0
+"""Seconds below which nothing is probed or compiled: it could not pay."""
+COMPILE_PAYS = 90.0
+"""Seconds of training from which compiling for about half a minute pays on a CPU."""
+
+
+@dataclass(frozen=True)
+class Policy:
+    """How to compute, and why. `reasons` are sentences for the person who waits."""
+
+    device: str
+    precision: str
+    compile: bool
+    reasons: tuple[str, ...]
+
+    def autocast(self):
+        """The context for a forward pass: matrix products in bf16 or fp16, everything delicate in fp32."""
+        if self.precision == "fp32":
+            return nullcontext()
+        dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        return torch.autocast(torch.device(self.device).type, dtype)
+
+    def grad_scaler(self) -> torch.amp.GradScaler:
+        """Scales the loss so that small gradients survive fp16; does nothing in other formats."""
+        return torch.amp.GradScaler(torch.device(self.device).type, enabled=self.precision == "fp16")
+
+
+def choose(config: TrainConfig, seconds: float) -> Policy:
+    """Turn every "auto" into a choice for a run of about `seconds` seconds. A named choice is taken, or refused: UserError."""
+    device = pick_device(config.device)
+    precision, why = config.precision, "as you asked"
+    if precision == "auto":
+        precision, why = pick_precision(device, seconds)
+    reasons = [f"{precision} on {device_name(device)}: {why}"]
+    compile_, why = config.compile == "on", "as you asked"
+    if config.compile == "auto":
+        compile_, why = pick_compile(device, seconds)
+    reasons.append(f"{'compiled' if compile_ else 'not compiled'}: {why}")
+    if compile_:
+        isolate_compile_cache()
+    return Policy(device, precision, compile_, tuple(reasons))
+
+
+def pick_device(name: str) -> str:
+    """A device that works. `auto`: the accelerator if there is one; a named one is never replaced by another."""
+    kind = name.split(":")[0]
+    if kind not in ("auto", "cpu", "cuda", "mps"):
+        raise UserError(f"unknown device {name!r}: choose auto, cpu, cuda or mps.")
+    if kind == "cuda" or (kind == "auto" and torch.cuda.is_available()):
+        try:
+            torch.ones(8, device=name if kind == "cuda" else "cuda").sum().item()
+            return name if kind == "cuda" else "cuda"
+        except (RuntimeError, AssertionError) as error:
+            built = torch.version.cuda or torch.version.hip
+            advice = (
+                "this PyTorch was built without CUDA; install the CUDA build"
+                if not built
+                else f"this PyTorch needs a driver for CUDA {built}; see what `nvidia-smi` says, or use --device cpu"
+            )
+            first = str(error).strip().splitlines()[0]
+            raise UserError(f"no usable GPU for --device {name} ({first.rstrip('.')}): {advice}.") from None
+    if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
+        if not torch.backends.mps.is_available():
+            raise UserError("no usable Apple GPU for --device mps: use --device cpu.")
+        return "mps"
+    return "cpu"
+
+
+def device_name(device: str) -> str:
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{device} ({torch.get_num_threads()} threads)" if device == "cpu" else device
+
+
+def pick_precision(device: str, seconds: float) -> tuple[str, str]:
+    """bf16 where the hardware multiplies it fast. On a CPU that is measured: without the right instructions it is tens of
+    times slower than fp32, and no flag tells reliably."""
+    if device.startswith("cuda"):
+        major, minor = torch.cuda.get_device_capability(device)
+        if major >= 8:
+            return "bf16", f"compute capability {major}.{minor} multiplies bf16 fast"
+        return "fp16", f"compute capability {major}.{minor} has no bf16, fp16 needs a loss scaler and gets one"
+    if device == "mps":
+        return "fp32", "the safe choice on an Apple GPU"
+    if seconds < SHORT_RUN:
+        return "fp32", "a short run, so nothing was probed"
+    ratio = bf16_speedup()
+    if ratio > 1.5:
+        return "bf16", f"a probe multiplied bf16 matrices {ratio:.1f} times as fast as fp32"
+    return "fp32", f"a probe multiplied bf16 matrices only {ratio:.2g} times as fast as fp32"
+
+
+def pick_compile(device: str, seconds: float) -> tuple[bool, str]:
+    if device == "mps":
+        return False, "torch.compile is young on Apple GPUs"
+    if device == "cpu" and seconds < COMPILE_PAYS:
+        return False, f"a run of about {seconds:.0f} s is too short to win the compile time back"
+    if device == "cpu" and shutil.which("cl" if sys.platform == "win32" else "c++") is None:
+        return False, "no C++ compiler found"
+    return True, "the run is long enough to win the compile time back"
+
+
+def bf16_speedup() -> float:
+    """How many times as fast bf16 matrices multiply as fp32 ones on this CPU, measured in under 0.1 s, once a machine."""
+    file = cache_folder() / f"bf16-{instruction_set()}-{torch.__version__}-{torch.get_num_threads()}.json"
+    try:
+        return float(json.loads(file.read_text())["speedup"])
+    except (OSError, ValueError, KeyError):
+        pass
+
+    def best_seconds(dtype, size, tries=3):
+        a = torch.ones(size, size, dtype=dtype)
+        times = []
+        for _ in range(tries):
+            start = time.perf_counter()
+            a @ a
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    # small first: where bf16 is a trap it is so slow that a larger product would blow the budget
+    speedup = best_seconds(torch.float32, 128) / best_seconds(torch.bfloat16, 128)
+    if speedup > 0.2:
+        speedup = best_seconds(torch.float32, 512) / best_seconds(torch.bfloat16, 512)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps({"speedup": speedup}))
+    except OSError:
+        pass  # measured again next time
+    return speedup
+
+
+def cache_folder() -> Path:
+    """Where minigpt keeps what it measured on this machine; deleting it costs only time."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
+    return Path(base) / "minigpt"
+
+
+def instruction_set() -> str:
+    return f"{platform.machine()}-{torch.backends.cpu.get_cpu_capability()}".replace(" ", "").lower()
+
+
+def isolate_compile_cache() -> None:
+    """One compile cache per instruction set: code built for AVX512 and loaded on AVX2 (or forced there) corrupts memory."""
+    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / f"compiled-{instruction_set()}"))
+
+
+def be_deterministic(device: str) -> None:
+    """On a CPU, make the same run give the same bits; on an accelerator this costs speed and is left to the user."""
+    if device == "cpu":
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # only a debugging aid, and not free
+    else:
+        torch.backends.cuda.matmul.allow_tf32 = True

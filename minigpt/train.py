@@ -1,0 +1,706 @@
+"""The training loop, as functions that a notebook can call one by one.
+
+    t = setup(config)                       # data, model, optimizers; or all of them from a checkpoint
+    while t.step < t.steps:
+        batch = next_batch(t)
+        loss = forward_backward(t, batch)
+        norm = optimizer_step(t)
+        evaluate_step(t)                    # whenever you like
+        save(t)
+    
+`pretrain(config)` is this loop with a progress bar, a time limit, samples, and a report. Two runs with equal `model`, `data` and
+`optim` walk through the same numbers: the batch is a function of the step, the learning rate is a function of the step, and
+the random numbers of dropout are a function of the step, so that nothing but tensors and the step has to be saved.
+"""
+import dataclasses
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from . import __version__, checkpoint, report
+from .accounting import largest_micro_batch, training_flops
+from .config import OptimConfig, RunConfig, UserError
+from .evaluate import evaluate_windows
+from .generate import generate
+from .model import GPT, init_weights
+from .optim import build_optimizers, learning_rate
+from .precision import Policy, be_deterministic, choose
+from .prepare import open_data, prepare
+from .shards import Shards
+from .tokenizer import Tokenizer
+
+FLOPS_GUESS = 2e11
+"""What a laptop computes in a second, to tell a run of seconds from one of hours before anything is measured."""
+REHEARSAL = 4
+"""Steps of the rehearsal that a time limit or an accelerator asks for; the first pays for compiling and is not counted."""
+
+
+class Diverged(Exception):
+    """Training produced too many losses or gradients in a row that are not finite."""
+
+
+@dataclass
+class Batch:
+    """One optimizer step's tokens: micro-batches of (inputs, targets), each (micro_batch, T) int64, and the number of
+    targets in all of them that count, by which the loss is divided."""
+
+    step: int
+    micro: list[tuple[Tensor, Tensor]]
+    valid: int
+
+
+@dataclass
+class Training:
+    """All that a step needs. The functions of this module move it forward."""
+
+    config: RunConfig
+    out: Path
+    policy: Policy
+    tokenizer: Tokenizer
+    data: Shards
+    val: Shards
+    model: GPT
+    forward: Callable
+    """The model, compiled if the policy says so; evaluation and sampling use `model`."""
+    optimizers: list[torch.optim.Optimizer]
+    scaler: torch.amp.GradScaler
+    started: float
+    micro_batch: int = 1
+    steps: int = 0
+    decay_start: int = 0
+    step: int = 0
+    """Optimizer steps done."""
+    seconds_before: float = 0.0
+    """Seconds that earlier starts of this run took."""
+    skipped: Tensor | None = None
+    """() fp32 on the device: steps in a row that were skipped because something was not finite."""
+    batches: Any = None
+
+    @property
+    def sequences(self) -> int:
+        return self.config.optim.batch_tokens // self.config.model.context
+
+    @property
+    def seconds(self) -> float:
+        """Wall time of the run so far, over all starts."""
+        return self.seconds_before + time.perf_counter() - self.started
+
+
+# ---- set-up ----------------------------------------------------------------------------------------------------------
+
+
+def setup(config: RunConfig, started: float | None = None, say: Callable[[str], None] = print) -> Training:
+    """Everything before the first step: data, model, optimizers, horizon; on resume, all state from the newest checkpoint."""
+    started = time.perf_counter() if started is None else started
+    out = Path(config.train.out)
+    earlier = open_run_folder(out, config.train.resume)
+    folder = Path(config.data.data) if config.data.data else out / "data"
+    tokenizer, manifest = open_data(folder) if config.data.data else prepare(config.data, folder, config.model.vocab_size, say=say)
+    config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
+    if earlier is not None:
+        refuse_changes(earlier, config)
+    else:
+        tokenizer.save(out / "tokenizer" / "tokenizer.json")
+        checkpoint.write_atomic(out / "config.json", config.to_json())
+
+    context = config.model.context
+    if config.optim.batch_tokens % context:
+        raise UserError(f"batch_tokens ({config.optim.batch_tokens}) must be a multiple of the context ({context}).")
+    data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
+    loaded = checkpoint.load_latest(out / "checkpoints", warn=say) if config.train.resume else None
+    policy = choose(keep_choices(config, loaded), expected_seconds(config))
+    for reason in policy.reasons:
+        say(reason)
+    be_deterministic(policy.device)
+    with torch.device("meta"):
+        model = GPT(config.model)
+    model.to_empty(device=policy.device)
+    model.tie()
+    init_weights(model, config.optim.seed)
+    if config.optim.start_from and loaded is None:
+        model.load_state_dict(start_weights(config.optim.start_from, model))
+    t = Training(
+        config, out, policy, tokenizer, data, val, model,
+        forward=torch.compile(model, dynamic=False) if policy.compile else model,
+        optimizers=build_optimizers(model, config.optim), scaler=policy.grad_scaler(), started=started,
+        skipped=torch.zeros((), device=policy.device),
+    )  # fmt: skip
+    t.micro_batch = pick_micro_batch(t)
+    if loaded is not None:
+        restore(t, *loaded)
+    needs_horizon = not t.steps
+    if needs_horizon:
+        t.steps = config.optim.steps or -(-config.optim.tokens // config.optim.batch_tokens)
+    if (needs_horizon and config.train.time_limit) or t.policy.device != "cpu":
+        fit_to_machine(t, needs_horizon, say)
+    if not t.steps:
+        raise UserError("how long to train? Give --steps, --tokens or --time-limit.")
+    if needs_horizon:
+        t.decay_start = decay_start(config.optim, t.steps)
+    t.batches = t.data.loader(config.optim.seed, t.step, t.sequences)
+    return t
+
+
+def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
+    """Create the run folder, or check that continuing in it is what was meant. Returns the config that is in it, if any."""
+    file = out / "config.json"
+    if file.exists():
+        if not resume:
+            raise UserError(f"there is already a run in {out}: add --resume to continue it, or choose another --out.")
+        return RunConfig.from_json(file.read_text())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        checkpoint.write_atomic(out / ".writable", "")
+        (out / ".writable").unlink()
+    except OSError as error:
+        raise UserError(f"cannot write to the run folder {out} ({error.strerror}): choose another --out.") from None
+    return None
+
+
+HORIZON = ("steps", "tokens")
+
+
+def refuse_changes(earlier: RunConfig, now: RunConfig) -> None:
+    """On resume, whatever defines the result must be as it was; the horizon has a rule of its own in `restore`."""
+    for part in ("model", "data", "optim"):
+        before, after = getattr(earlier, part), getattr(now, part)
+        for f in dataclasses.fields(before):
+            a, b = getattr(before, f.name), getattr(after, f.name)
+            if a != b and f.name not in HORIZON:
+                raise UserError(f"--resume cannot change {part}.{f.name} from {a!r} to {b!r}: start a new run with another --out.")
+
+
+def keep_choices(config: RunConfig, loaded):
+    """What `auto` chose at the first start stays, so that a resumed run computes as it did."""
+    if loaded is None:
+        return config.train
+    chosen = {k: v for k, v in loaded[1]["chosen"].items() if getattr(config.train, k) == "auto"}
+    return replace(config.train, **chosen)
+
+
+def expected_seconds(config: RunConfig) -> float:
+    """A guess at the length of the run, only to decide what is worth probing."""
+    tokens = config.optim.steps * config.optim.batch_tokens or config.optim.tokens or float("inf")
+    limit = config.train.time_limit or float("inf")
+    return min(training_flops(config.model, tokens) / FLOPS_GUESS, limit)
+
+
+def decay_start(config: OptimConfig, steps: int) -> int:
+    """The first step at which the learning rate falls; from then on the horizon is fixed."""
+    return round(steps * (1 - config.decay)) if config.schedule == "wsd" else round(config.warmup * steps)
+
+
+def start_weights(name: str, model: GPT) -> dict[str, Tensor]:
+    """The weights of RUN or RUN@STEP."""
+    run, _, step = name.partition("@")
+    folder = Path(run) / "checkpoints"
+    if step:
+        loaded = checkpoint.load_checkpoint(folder / f"step_{int(step):06d}")
+    else:
+        loaded = checkpoint.load_latest(folder)
+    if loaded is None:
+        raise UserError(f"there is no checkpoint in {folder} to start from.")
+    return model_weights(loaded[0], model)
+
+
+def pick_micro_batch(t: Training) -> int:
+    """Sequences in one forward pass: what was asked for, or the most that the memory formula allows; it divides the batch."""
+    wanted = t.config.train.micro_batch
+    if wanted == "auto":
+        if t.policy.device.startswith("cuda"):
+            free = torch.cuda.mem_get_info(t.policy.device)[0]
+        else:
+            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 << 30
+        wanted = largest_micro_batch(t.config.model, free, t.policy.precision, t.config.optim.optimizer)
+    return max(n for n in range(1, t.sequences + 1) if t.sequences % n == 0 and n <= max(1, wanted))
+
+
+def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None]) -> None:
+    """Rehearse a few steps: halve the micro-batch until it fits in memory, and turn a time limit into a number of steps.
+
+    The rehearsal runs real steps at learning rate 0 and then forgets the optimizer's state, so it leaves no trace.
+    """
+    while True:
+        try:
+            step_seconds, eval_seconds = rehearse(t)
+            break
+        except torch.cuda.OutOfMemoryError:
+            if t.micro_batch == 1:
+                raise UserError("one sequence does not fit into the GPU's memory: use a smaller model or context.") from None
+            t.micro_batch = max(n for n in range(1, t.micro_batch // 2 + 1) if t.sequences % n == 0)
+            torch.cuda.empty_cache()
+            say(f"out of memory: trying {t.micro_batch} sequences at once")
+    if not (needs_horizon and t.config.train.time_limit):
+        return
+    evaluations = 20 * min(t.val.windows * t.config.model.context, t.config.train.eval_tokens) * eval_seconds
+    final = t.val.windows * t.config.model.context * eval_seconds + 2.0
+    left = 0.97 * (t.config.train.time_limit - (time.perf_counter() - t.started) - evaluations - final)
+    affordable = max(1, int(left / step_seconds))
+    if t.config.train.max_cost and t.config.train.price:
+        affordable = min(affordable, int(3600 * t.config.train.max_cost / t.config.train.price / step_seconds))
+    t.steps = min(t.steps, affordable) if t.steps else affordable
+    say(f"{step_seconds:.3f} s a step: {t.steps:,} steps fit into the time limit")
+
+
+def rehearse(t: Training) -> tuple[float, float]:
+    """(seconds a step, seconds an evaluated token), measured on the first batch without changing a weight."""
+    batches, t.batches = t.batches, t.data.loader(t.config.optim.seed, t.step, t.sequences)
+    saved = [(o, o.state_dict()) for o in t.optimizers if o.state]
+    batch, times = next_batch(t), []
+    t.batches.close()
+    t.batches = batches
+    for _ in range(REHEARSAL):
+        start = time.perf_counter()
+        forward_backward(t, batch)
+        optimizer_step(t, rate=0.0)
+        synchronize(t.policy.device)
+        times.append(time.perf_counter() - start)
+    for optimizer in t.optimizers:
+        optimizer.state.clear()
+    for optimizer, state in saved:
+        optimizer.load_state_dict(state)
+    inputs, targets = batch.micro[0]
+    start = time.perf_counter()
+    with t.policy.autocast(), torch.no_grad():
+        t.model(inputs, targets)
+    synchronize(t.policy.device)
+    return min(times[1:]), (time.perf_counter() - start) / inputs.numel()
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done what it was given."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+# ---- one step --------------------------------------------------------------------------------------------------------
+
+
+def next_batch(t: Training) -> Batch:
+    """The tokens of step t.step, on the device; a thread has read them ahead."""
+    step, inputs, targets = next(t.batches)
+    valid = int((targets != -100).sum())
+
+    def to_device(array):
+        tensor = torch.from_numpy(array)
+        if t.policy.device.startswith("cuda"):
+            tensor = tensor.pin_memory()  # so that the copy does not stop the host
+        return tensor.to(t.policy.device, non_blocking=True).split(t.micro_batch)
+
+    return Batch(step, list(zip(to_device(inputs), to_device(targets))), valid)
+
+
+def forward_backward(t: Training, batch: Batch) -> Tensor:
+    """Accumulate the gradients of the batch's mean loss; returns that loss, () fp32 on the device.
+
+    Each micro-batch contributes its *sum*, divided by the number of valid targets in the whole batch. Averaging the averages
+    of micro-batches would weigh a token by how few valid ones share its micro-batch.
+    """
+    if t.config.model.dropout:
+        torch.manual_seed(t.config.optim.seed * 1_000_003 + batch.step)
+    t.model.train()
+    total = torch.zeros((), device=t.policy.device)
+    for inputs, targets in batch.micro:
+        with t.policy.autocast():
+            loss = t.forward(inputs, targets, reduction="sum") / batch.valid
+        t.scaler.scale(loss).backward()
+        total += loss.detach()
+    return total
+
+
+def optimizer_step(t: Training, rate: float | None = None) -> Tensor:
+    """Clip, set the learning rate of step t.step (or `rate` times the peak), and update; returns the gradient norm, ().
+
+    A gradient that is not finite leaves weights and optimizer as they are. The decision stays on the device, in the
+    `found_inf` that torch's fused AdamW and our Muon understand, so that the host does not wait for it.
+    """
+    for optimizer in t.optimizers:
+        t.scaler.unscale_(optimizer)
+    parameters = [p for o in t.optimizers for group in o.param_groups for p in group["params"]]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+    if t.config.optim.clip:
+        torch.nn.utils.clip_grads_with_norm_(parameters, t.config.optim.clip, norm)
+    found_inf = 1 - torch.isfinite(norm).float()
+    if rate is None:
+        rate = learning_rate(t.step, t.steps, t.config.optim, t.decay_start)
+        t.skipped = (t.skipped + 1) * found_inf
+    for optimizer in t.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * rate
+        optimizer.found_inf, optimizer.grad_scale = found_inf, None
+        optimizer.step()
+        optimizer.zero_grad()
+    if t.scaler.is_enabled():
+        t.scaler.update()
+    return norm
+
+
+def evaluate_step(t: Training, most_tokens: int | None = None) -> dict[str, float]:
+    """Bits per byte on held-out text: {"val_bpb": …, "val_loss": nats per token}, on at most `most_tokens` of it.
+
+    The windows are spread evenly over the held-out text and are the same ones every time.
+    """
+    count = t.val.windows if most_tokens is None else min(t.val.windows, max(1, most_tokens // t.config.model.context))
+    windows = [i * t.val.windows // count for i in range(count)]
+    return {f"val_{key}": value for key, value in evaluate_on(t, windows).items()}
+
+
+def evaluate_on(t: Training, windows: list[int]) -> dict[str, float]:
+    rows = max(1, 8192 // t.config.model.context)
+    batches = (t.val.read(windows[i : i + rows]) for i in range(0, len(windows), rows))
+    with t.policy.autocast():
+        found = evaluate_windows(t.model, batches, t.tokenizer.token_bytes)
+    return {"bpb": found["nats"] / found["bytes"] / 0.6931471805599453, "loss": found["nats"] / found["tokens"]}
+
+
+def evaluate_domains(t: Training) -> dict[str, float]:
+    """Bits per byte of all held-out text, by domain."""
+    by_domain: dict[str, list[int]] = {}
+    for window, domain in enumerate(t.val.domains(range(t.val.windows))):
+        by_domain.setdefault(domain, []).append(window)
+    return {domain: evaluate_on(t, windows)["bpb"] for domain, windows in by_domain.items()}
+
+
+def sample_step(t: Training, tokens: int = 120) -> str:
+    """A piece of text as the model writes it now; the same random numbers every time, so that samples compare."""
+    prompt = [t.tokenizer.eot, *t.tokenizer.encode(t.config.train.prompt)]
+    with t.policy.autocast():
+        new = generate(t.model, [prompt], max_tokens=tokens, temperature=0.8, top_p=0.95, seed=t.config.optim.seed,
+                       stop_tokens=[t.tokenizer.eot])  # fmt: skip
+    return t.config.train.prompt + t.tokenizer.decode(new[0])
+
+
+# ---- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def save(t: Training) -> Path:
+    """Write a checkpoint of step t.step: all tensors, and in state.json all that is not a tensor."""
+    names = {id(p): name for name, p in t.model.named_parameters()}
+    tensors = {f"model.{name}": p.detach() for name, p in t.model.named_parameters()}
+    for optimizer in t.optimizers:
+        for p, slots in optimizer.state.items():
+            tensors |= {f"optim.{names[id(p)]}.{slot}": value for slot, value in slots.items()}
+    state = {
+        "step": t.step,
+        "steps": t.steps,
+        "decay_start": t.decay_start,
+        "seconds": t.seconds,
+        "skipped": float(t.skipped),
+        "scaler": t.scaler.state_dict(),
+        "chosen": {"precision": t.policy.precision, "compile": "on" if t.policy.compile else "off"},
+        "config": dataclasses.asdict(t.config),
+    }
+    return checkpoint.save_checkpoint(t.out / "checkpoints", tensors, state, t.config.train.keep)
+
+
+def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
+    """Put a checkpoint back: weights, optimizer, step, horizon."""
+    t.model.load_state_dict(model_weights(tensors, t.model))
+    parameters = dict(t.model.named_parameters())
+    owner = {id(p): o for o in t.optimizers for group in o.param_groups for p in group["params"]}
+    for key, value in tensors.items():
+        if key.startswith("optim."):
+            name, _, slot = key.removeprefix("optim.").rpartition(".")
+            p = parameters[name]
+            owner[id(p)].state.setdefault(p, {})[slot] = value.to(p.device)
+    t.scaler.load_state_dict(state["scaler"] if t.scaler.is_enabled() else {})
+    t.step, t.steps, t.decay_start = state["step"], state["steps"], state["decay_start"]
+    t.seconds_before, t.skipped = state["seconds"], torch.tensor(state["skipped"], device=t.policy.device)
+    before = RunConfig.from_json(json.dumps(state["config"])).optim
+    now = t.config.optim
+    if any(getattr(before, f) != getattr(now, f) for f in HORIZON):
+        if t.step > t.decay_start:
+            raise UserError(f"--resume cannot change the length of the run after its decay began at step {t.decay_start}.")
+        t.steps = now.steps or -(-now.tokens // now.batch_tokens)
+        t.decay_start = decay_start(now, t.steps)
+
+
+def model_weights(tensors: dict[str, Tensor], model: GPT) -> dict[str, Tensor]:
+    """The model's part of a checkpoint, as load_state_dict wants it (a tied head is stored once)."""
+    weights = {key.removeprefix("model."): value for key, value in tensors.items() if key.startswith("model.")}
+    if model.config.tied:
+        weights["head.weight"] = weights["embed.weight"]
+    return weights
+
+
+# ---- the loop --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, opened for reading."""
+
+    folder: Path
+
+    @staticmethod
+    def load(folder: str | Path) -> "Run":
+        folder = Path(folder)
+        if not (folder / "config.json").exists():
+            raise UserError(f"{folder} is not a run folder: it has no config.json.")
+        return Run(folder)
+
+    @cached_property
+    def config(self) -> RunConfig:
+        return RunConfig.from_json((self.folder / "config.json").read_text())
+
+    @cached_property
+    def tokenizer(self) -> Tokenizer:
+        return Tokenizer.load(self.folder / "tokenizer" / "tokenizer.json")
+
+    @cached_property
+    def model(self) -> GPT:
+        """The newest checkpoint's weights, on the CPU, in evaluation mode."""
+        loaded = checkpoint.load_latest(self.folder / "checkpoints")
+        if loaded is None:
+            raise UserError(f"there is no checkpoint in {self.folder} yet.")
+        model = GPT(self.config.model)
+        model.load_state_dict(model_weights(loaded[0], model))
+        return model.eval()
+
+    @cached_property
+    def metrics(self) -> list[dict]:
+        """The lines of metrics.jsonl."""
+        return read_metrics(self.folder / "metrics.jsonl")
+
+    @cached_property
+    def summary(self) -> dict:
+        return json.loads((self.folder / "summary.json").read_text())
+
+    @property
+    def status(self) -> dict:
+        file = self.folder / "status.json"
+        return json.loads(file.read_text()) if file.exists() else {}
+
+
+def read_metrics(file: Path) -> list[dict]:
+    """All whole lines; a crash can leave half of one at the end."""
+    rows = []
+    for line in file.read_text().splitlines() if file.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            break
+    return rows
+
+
+class Metrics:
+    """Appends lines to metrics.jsonl. Numbers that are still on the device are read one step late, so that reading them
+    does not make the host wait for the step that it has just started."""
+
+    def __init__(self, t: Training):
+        self.file, self.last, self.pending = t.out / "metrics.jsonl", {}, None
+        rows = [row for row in read_metrics(self.file) if row["step"] <= t.step and not row.get("final")]
+        checkpoint.write_atomic(self.file, "".join(json.dumps(row) + "\n" for row in rows))
+
+    def log(self, row: dict | None) -> dict:
+        """Write the row that waited, and let this one wait; returns the last row written."""
+        if self.pending is not None:
+            self.last = {k: float(v) if isinstance(v, Tensor) else v for k, v in self.pending.items()}
+            if self.last.get("skipped") == 0.0:
+                del self.last["skipped"]
+            self.write(self.last)
+        self.pending = row
+        return self.last
+
+    def write(self, row: dict) -> None:
+        with open(self.file, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+
+def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, started: float | None = None,
+             say: Callable[[str], None] = print) -> Run:  # fmt: skip
+    """Train until the horizon, a limit, or `stop()` returns True; leaves a run folder and returns it.
+
+    `stop` is asked once a step. `status.json` in the folder says how it ended: done; preempted (saved, run the same
+    command again); failed, with the reason. Raises UserError, or Diverged after too many steps that were not finite.
+    """
+    config = replace(config, train=replace(config.train, out=config.train.out or time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
+    out, limit = Path(config.train.out), config.train
+    run = Run(out)
+    if limit.resume and run.status.get("status") == "done" and same_horizon(run.config, config):
+        say(f"the run in {out} is complete.")
+        return run
+    t = setup(config, started, say)
+    write_status(t, "running")
+    say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
+    try:
+        record_start(t)
+        reason = loop(t, stop or (lambda: False), say)
+        finished = reason in (None, "target")
+        if finished:
+            finish(t, reason)
+        write_status(t, "done" if finished else "preempted", reason or "", retry=not finished)
+        if not finished:
+            say(f"stopped at step {t.step:,} of {t.steps:,} ({reason}), saved; the same command with --resume continues.")
+    except BaseException as error:
+        write_status(t, "failed", f"{type(error).__name__}: {error}", retry=not isinstance(error, (UserError, Diverged)))
+        raise
+    finally:
+        t.batches.close()
+    return run
+
+
+def same_horizon(a: RunConfig, b: RunConfig) -> bool:
+    return all(getattr(a.optim, f) == getattr(b.optim, f) for f in HORIZON)
+
+
+def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> str | None:
+    """Train; returns None at the horizon, else why it stopped. Saves before it returns."""
+    c, metrics, clock = t.config.train, Metrics(t), Clock(t)
+    eval_every = c.eval_every or max(1, t.steps // 20)
+    sample_every = max(1, t.steps // c.samples) if c.samples else 0
+    bar = tqdm(total=t.steps, initial=t.step, unit="step", disable=None, dynamic_ncols=True)
+    reason, saved = None, -1
+    while t.step < t.steps and reason is None:
+        batch = next_batch(t)
+        rate = learning_rate(t.step, t.steps, t.config.optim, t.decay_start)
+        loss = forward_backward(t, batch)
+        norm = optimizer_step(t)
+        t.step += 1
+        if t.step % c.log_every == 0 or t.step == t.steps:
+            row = metrics.log({
+                "step": t.step, "tokens": t.step * t.config.optim.batch_tokens, "train_loss": loss,
+                "lr": rate * t.config.optim.lr, "grad_norm": norm, "skipped": t.skipped,
+                "seconds": round(t.seconds, 3), "tokens_per_second": clock.tokens_per_second(),
+            })  # fmt: skip
+            show_progress(t, bar, row)
+            if row.get("skipped", 0) >= c.patience:
+                raise Diverged(f"{c.patience} steps in a row were not finite at step {t.step}: lower --lr and --matrix-lr, "
+                               f"lengthen --warmup, or use --precision fp32")
+        if t.step % eval_every == 0 and t.step < t.steps:
+            found = evaluate_step(t, c.eval_tokens)
+            metrics.log(None)
+            metrics.write({"step": t.step, **found})
+            bar.write(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
+            reason = "target" if found["val_bpb"] <= c.target_bpb else None
+            clock.pause()
+        if sample_every and t.step % sample_every == 0 and t.step < t.steps:
+            metrics.log(None)
+            metrics.write({"step": t.step, "sample": sample_step(t)})
+            clock.pause()
+        reason = reason or out_of_budget(t) or ("interrupted" if stop() else None)
+        if clock.save_due(c.save_every) and t.step < t.steps:
+            metrics.log(None)  # a checkpoint of step s comes after every line of step s
+            saved = try_to_save(t, bar.write)
+            clock.pause()
+    metrics.log(None)
+    bar.close()
+    if saved != t.step:
+        try_to_save(t, say)
+    return reason
+
+
+class Clock:
+    """Measures speed without the pauses for evaluation, and tells when a checkpoint is due."""
+
+    def __init__(self, t: Training):
+        self.t, self.saved_at, self.saved_step = t, time.perf_counter(), t.step
+        self.pause()
+
+    def pause(self) -> None:
+        self.mark, self.step = time.perf_counter(), self.t.step
+
+    def tokens_per_second(self) -> float:
+        now = time.perf_counter()
+        speed = (self.t.step - self.step) * self.t.config.optim.batch_tokens / (now - self.mark)
+        self.mark, self.step = now, self.t.step
+        return round(speed, 1)
+
+    def save_due(self, every: str) -> bool:
+        number, unit = (float(every[:-1]), every[-1]) if every[-1:] in ("s", "m") else (float(every), "")
+        passed = time.perf_counter() - self.saved_at if unit else self.t.step - self.saved_step
+        due = number > 0 and passed >= number * (60 if unit == "m" else 1)
+        if due:
+            self.saved_at, self.saved_step = time.perf_counter(), self.t.step
+        return due
+
+
+def show_progress(t: Training, bar: tqdm, row: dict) -> None:
+    bar.update(t.step - bar.n)
+    shown = {"loss": f"{row.get('train_loss', float('nan')):.3f}", "tok/s": f"{row.get('tokens_per_second', 0):,.0f}"}
+    if t.config.train.price:
+        spent = t.seconds / 3600 * t.config.train.price
+        shown["spent"] = f"${spent:.2f} of ${spent * t.steps / t.step:.2f}"
+    bar.set_postfix(shown, refresh=False)
+
+
+def out_of_budget(t: Training) -> str | None:
+    c = t.config.train
+    if c.time_limit and time.perf_counter() - t.started > c.time_limit and t.step < t.steps:
+        return "time limit"
+    if c.max_cost and t.seconds / 3600 * c.price > c.max_cost:
+        return f"cost limit of ${c.max_cost:g}"
+    return None
+
+
+def try_to_save(t: Training, say: Callable[[str], None]) -> int:
+    """Save; a full disk must not end a run that could go on, so it is said and training continues. Returns the step saved."""
+    try:
+        save(t)
+        return t.step
+    except OSError as error:
+        say(f"could not save step {t.step} ({error.strerror or error}); training goes on, the checkpoints before it are intact.")
+        return -1
+
+
+def finish(t: Training, reason: str | None) -> None:
+    """The final evaluation on all held-out text, a last sample, summary.json and report.html."""
+    metrics = Metrics(t)
+    found, domains = evaluate_step(t), evaluate_domains(t)
+    metrics.write({"step": t.step, "final": True, **found})
+    if t.config.train.samples:
+        metrics.write({"step": t.step, "final": True, "sample": sample_step(t)})
+    speeds = sorted(row["tokens_per_second"] for row in read_metrics(metrics.file) if "tokens_per_second" in row)
+    summary = {
+        **found, "domains": domains, "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
+        "seconds": round(t.seconds, 2), "parameters": sum(p.numel() for p in t.model.parameters()),
+        "device": t.policy.device, "precision": t.policy.precision, "compile": t.policy.compile,
+        "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",
+    }  # fmt: skip
+    checkpoint.write_atomic(t.out / "summary.json", json.dumps(summary, indent=1) + "\n")
+    report.write(t.out)
+
+
+def write_status(t: Training, status: str, reason: str = "", retry: bool = False) -> None:
+    """status.json is what a wrapper script reads: running, done, preempted or failed; why; and whether to try again."""
+    row = {"status": status, "reason": reason, "retry": retry, "step": t.step, "steps": t.steps, "seconds": round(t.seconds, 2)}
+    try:
+        checkpoint.write_atomic(t.out / "status.json", json.dumps(row) + "\n")
+    except OSError:
+        pass  # a full disk is reported where it matters: by the checkpoint
+
+
+def record_start(t: Training) -> None:
+    """Add an entry to environment.json: what ran, where, with which versions and effective settings."""
+
+    def git(*args):
+        command = ["git", "-C", str(Path(__file__).parent), *args]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    file = t.out / "environment.json"
+    entries = json.loads(file.read_text()) if file.exists() else []
+    entries.append({
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv, "step": t.step,
+        "commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain")),
+        "python": platform.python_version(), "torch": torch.__version__, "minigpt": __version__,
+        "host": platform.node(), "system": platform.platform(), "device": t.policy.device,
+        "threads": torch.get_num_threads(), "precision": t.policy.precision, "compile": t.policy.compile,
+        "micro_batch": t.micro_batch, "tokenizer": t.tokenizer.hash,
+        "data": [s["sha256"] for s in t.data.manifest["splits"]["train"]["shards"]],
+    })  # fmt: skip
+    checkpoint.write_atomic(file, json.dumps(entries, indent=1) + "\n")

@@ -1,0 +1,9 @@
+"""Settings of every test process; they must stand before anything imports torch, and reach the processes a test starts."""
+import os
+
+# One torch thread per process when pytest-xdist runs two processes on two cores: twice as fast as two threads each.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the reference tokenizer must not fork threads under xdist
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
+os.environ.setdefault("MPLBACKEND", "Agg")
