@@ -103,15 +103,15 @@ NAMES = {
 }
 """Our modules → theirs, * being the layer. Modules of ours that share one of theirs are stacked in it, in this order."""
 
-BUFFERS = ("attn.bias", "attn.masked_bias", "rotary_emb.inv_freq", "lm_head.weight")
+BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "lm_head.weight")
 """How tensors end that some files carry without need: masks, frequencies, and a head that the config ties."""
 
 
 def from_hf(folder: str | Path) -> GPT:
     """Read a folder written by `save_pretrained` (config.json, and safetensors in one file or in shards) → GPT in fp32.
 
-    One tensor at a time, so the peak is the model and its largest matrix. Dropout, which does not change what a model says,
-    comes in as 0. A UserError names whatever is missing, damaged, or no part of GPT-2's or Qwen3's arithmetic. Pickled
+    One tensor at a time from a file that is mapped, so that the weights are in memory once. Dropout, which does not change
+    what a model says, comes in as 0. A UserError names whatever is missing, damaged, or no part of GPT-2's or Qwen3's arithmetic. Pickled
     weights (pytorch_model.bin) are refused, since reading a pickle runs whatever code is in it.
     """
     folder = Path(folder)
@@ -139,7 +139,7 @@ def from_hf(folder: str | Path) -> GPT:
                 target.copy_(part)
     unread = sorted(name for name in file_of if not name.endswith(BUFFERS))
     if unread:
-        raise UserError(f"{folder} holds {unread[0]!r}, which no GPT-2 or Qwen3 has: merge adapters into it before.")
+        raise UserError(f"{folder} holds {unread[0]!r}, for which its config.json has no place: they are not of one model.")
     return model
 
 

@@ -123,7 +123,11 @@ class Tokenizer:
         return _guarded(self.encoding.encode_ordinary, text)
 
     def encode_to_numpy(self, text: str):
-        """Like encode, as a read-only uint32[tokens] array: faster, and four bytes a token instead of some forty."""
+        """Like encode, as a uint32[tokens] array (treat it as read-only): four bytes a token instead of some forty."""
+        import numpy as np
+
+        if not self.special_names:  # looking for none of them takes tiktoken as long as the encoding itself
+            return np.array(self.encode(text), np.uint32)
         return _guarded(lambda t: self.encoding.encode_to_numpy(t, disallowed_special=()), text)
 
     def encode_batch(self, texts: Iterable[str]) -> list:
@@ -140,7 +144,7 @@ class Tokenizer:
 
     def _content(self) -> dict:
         return {
-            "version": 1,
+            "format": "minigpt tokenizer 1",
             "pattern": self.pattern,
             "alphabet": printable(self.alphabet),
             "merges": [f"{printable(a)} {printable(b)}" for a, b in self.merges],
@@ -152,12 +156,15 @@ class Tokenizer:
         """SHA-256 (hex) of everything that decides an id: equal hashes, equal ids for any text."""
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
 
+    def _file(self) -> dict:
+        return {"sha256": self.hash, **self._content()}
+
     def save(self, path: str | Path) -> Path:
         """Write the tokenizer as JSON to `path`, or to `path`/tokenizer.json if path does not end in .json. Atomic."""
         file = Path(path) if Path(path).suffix == ".json" else Path(path) / "tokenizer.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        part.write_text(json.dumps({"sha256": self.hash, **self._content()}, indent=0, ensure_ascii=False), "utf-8")
+        part.write_text(json.dumps(self._file(), indent=0, ensure_ascii=False), "utf-8")
         os.replace(part, file)
         return file
 
@@ -173,7 +180,7 @@ class Tokenizer:
             pairs = [tuple(map(from_printable, line.split(" "))) for line in content["merges"]]
             alphabet = from_printable(content["alphabet"])
             made = Tokenizer(pairs, tuple(content["special_tokens"]), content["pattern"], alphabet)
-            intact = made.hash == content["sha256"]
+            intact = content == made._file()
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             intact = False
         if not intact:
@@ -221,8 +228,8 @@ def _guarded(encode, text: str):
         return encode(text)
     except UnicodeEncodeError:
         return _guarded(encode, _repaired(text))
-    except BaseException as error:  # its Rust panics are no Exception
-        if type(error).__name__ == "PanicException":
+    except BaseException as error:  # a ValueError, or a panic of its Rust side, which is no Exception
+        if isinstance(error, ValueError) or type(error).__name__ == "PanicException":
             raise UserError("A text has a run of about a million blanks, too long to tokenize: remove it.") from None
         raise
 

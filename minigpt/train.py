@@ -32,7 +32,7 @@ from tqdm import tqdm
 from . import __version__, checkpoint, report
 from .accounting import largest_micro_batch, training_flops
 from .config import OptimConfig, RunConfig, UserError
-from .evaluate import evaluate_windows
+from .evaluate import compressors, per_domain, to_bpb
 from .generate import generate
 from .model import GPT, init_weights
 from .optim import build_optimizers, learning_rate
@@ -354,25 +354,34 @@ def evaluate_step(t: Training, most_tokens: int | None = None) -> dict[str, floa
 
     The windows are spread evenly over the held-out text and are the same ones every time.
     """
+    return total(evaluate_domains(t, most_tokens))
+
+
+def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, dict]:
+    """The same by domain: {domain: {"nats": …, "bytes": …, "tokens": …}}."""
     count = t.val.windows if most_tokens is None else min(t.val.windows, max(1, most_tokens // t.config.model.context))
     windows = [i * t.val.windows // count for i in range(count)]
-    return {f"val_{key}": value for key, value in evaluate_on(t, windows).items()}
-
-
-def evaluate_on(t: Training, windows: list[int]) -> dict[str, float]:
     rows = max(1, 8192 // t.config.model.context)
-    batches = (t.val.read(windows[i : i + rows]) for i in range(0, len(windows), rows))
+    groups = (windows[i : i + rows] for i in range(0, count, rows))
     with t.policy.autocast():
-        found = evaluate_windows(t.model, batches, t.tokenizer.token_bytes)
-    return {"bpb": found["nats"] / found["bytes"] / 0.6931471805599453, "loss": found["nats"] / found["tokens"]}
+        return per_domain(t.model, ((t.val.domains(g), *t.val.read(g)) for g in groups), t.tokenizer.token_bytes)
 
 
-def evaluate_domains(t: Training) -> dict[str, float]:
-    """Bits per byte of all held-out text, by domain."""
-    by_domain: dict[str, list[int]] = {}
-    for window, domain in enumerate(t.val.domains(range(t.val.windows))):
-        by_domain.setdefault(domain, []).append(window)
-    return {domain: evaluate_on(t, windows)["bpb"] for domain, windows in by_domain.items()}
+def total(domains: dict[str, dict]) -> dict[str, float]:
+    nats, size, tokens = (sum(counts[key] for counts in domains.values()) for key in ("nats", "bytes", "tokens"))
+    return {"val_bpb": to_bpb(nats, size), "val_loss": nats / tokens}
+
+
+def compress_domains(t: Training) -> dict[str, dict[str, float]]:
+    """Bits per byte of gzip and xz on the same held-out bytes, by domain and for "all" of it; for up to 20 MB of it."""
+    texts: dict[str, bytes] = {}
+    splits = t.val.manifest["splits"]["val"]
+    for index, shard in enumerate(splits["shards"] if splits["bytes"] <= 20e6 else []):
+        ids = t.val.tokens(index)
+        texts[shard["domain"]] = texts.get(shard["domain"], b"") + t.tokenizer.decode_bytes(ids[ids != t.tokenizer.eot])
+    if len(texts) > 1:
+        texts["all"] = b"".join(texts.values())
+    return {domain: compressors(data) for domain, data in texts.items()}
 
 
 def sample_step(t: Training, tokens: int = 120) -> str:
@@ -660,13 +669,14 @@ def try_to_save(t: Training, say: Callable[[str], None]) -> int:
 def finish(t: Training, reason: str | None) -> None:
     """The final evaluation on all held-out text, a last sample, summary.json and report.html."""
     metrics = Metrics(t)
-    found, domains = evaluate_step(t), evaluate_domains(t)
+    domains = evaluate_domains(t)
+    found = total(domains)
     metrics.write({"step": t.step, "final": True, **found})
     if t.config.train.samples:
         metrics.write({"step": t.step, "final": True, "sample": sample_step(t)})
     speeds = sorted(row["tokens_per_second"] for row in read_metrics(metrics.file) if "tokens_per_second" in row)
     summary = {
-        **found, "domains": domains, "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
+        **found, "domains": {name: to_bpb(c["nats"], c["bytes"]) for name, c in domains.items()}, "compressors": compress_domains(t), "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
         "seconds": round(t.seconds, 2), "parameters": sum(p.numel() for p in t.model.parameters()),
         "device": t.policy.device, "precision": t.policy.precision, "compile": t.policy.compile,
         "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",

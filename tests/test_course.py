@@ -307,8 +307,7 @@ def small_course(tmp_path):
     (root / "minigpt/__main__.py").write_text(
         "import sys, time, torch\n"
         "if 'sleep' in sys.argv:\n"
-        "    print('ready', flush=True)\n"
-        "    try: time.sleep(60)\n"
+        "    try: print('ready', flush=True); time.sleep(60)\n"
         "    except KeyboardInterrupt: sys.exit(75)\n"
         "print('RAN', sys.prefix, torch.__file__, sys.argv[1:])\nsys.exit(7)\n")
     return root

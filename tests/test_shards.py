@@ -5,6 +5,7 @@ import hashlib
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -57,7 +58,8 @@ class Wide:
 
 DOCUMENTS = [Document(f"{domain}/{i}", domain, text) for i, (domain, text) in enumerate([
     ("books", "the theory of a thing"), ("drama", "Ω! 🙂 the\n\nend"), ("books", "<|endoftext|> is plain text"),
-    ("empty", ""), ("drama", "a b c"), ("speeches", "x" * 27), ("books", "held out, a first"), ("drama", "the stage is held"),
+    ("empty", ""), ("drama", "a b c"), ("speeches", "x" * 27), ("books", "held out, a first"),
+    ("drama", "the stage is held"),
     ("books", "held out, the second")])]
 
 
@@ -288,9 +290,9 @@ def test_domains_of_held_out_windows(tmp_path):
         rows = targets[[name == domain for name in names]]
         text = Tiny().tiktoken.decode(rows[rows >= 0].tolist())
         assert text == "<|endoftext|>".join(d.text for d in DOCUMENTS if is_held(d) and d.domain == domain)
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="windows run from 0 to"):
         val.read([val.windows])
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="windows run from 0 to"):
         val.read([-1])
 
 
@@ -339,6 +341,13 @@ def test_batch_equals_the_slow_version(windows, group, seed, sequences, step):
         assert all(a + b > group for a, b in zip(groups, groups[1:]))  # no group could have been left out
         batch = opened.batch(seed, step, sequences)
         assert batch.dtype == np.int64 and batch.tolist() == slow_batch(groups, seed, step, sequences)
+
+
+@pytest.mark.parametrize("windows, groups", [
+    ([3, 4, 3, 1], [7, 4]), ([9, 2, 8, 5], [9, 2, 8, 5]), ([1] * 15, [7, 7, 1])])
+def test_groups_are_full_but_not_over(tmp_path, monkeypatch, windows, groups):
+    monkeypatch.setattr(shards, "GROUP_WINDOWS", 7)
+    assert np.diff(sparse(tmp_path, windows).first_of_group).tolist() == groups
 
 
 def test_the_order_never_changes():
@@ -584,6 +593,17 @@ def test_a_changed_hash_in_the_manifest_is_not_covered_by_the_stamp(tmp_path):
     change(tmp_path, lambda manifest: manifest["splits"]["train"]["shards"][0].update(sha256="0" * 64))
     with pytest.raises(UserError, match="part0.raw was altered"):
         Shards.open(tmp_path, context=4).verify()
+
+
+def test_a_copy_is_not_covered_by_the_stamp_of_the_original(tmp_path):
+    (tmp_path / "a").mkdir()
+    Shards.open(made(tmp_path / "a", [61]), context=4).verify()
+    shutil.copytree(tmp_path / "a", tmp_path / "b")  # keeps the times of change
+    copy, changed = tmp_path / "b" / "part0.raw", (tmp_path / "a" / "part0.raw").stat().st_mtime_ns
+    flip(copy)
+    os.utime(copy, ns=(changed, changed))
+    with pytest.raises(UserError, match="b.part0.raw was altered"):
+        Shards.open(tmp_path / "b", context=4).verify()
 
 
 def test_without_a_cache_every_run_hashes(tmp_path, hashed, monkeypatch):
