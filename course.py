@@ -172,11 +172,9 @@ def installed_here(names):
 def is_this_course_installed_here():
     """Is `-e .` done for the running Python, and for this folder, not another copy of the course?"""
     from importlib import metadata
-    try:
-        url = json.loads(metadata.distribution("minigpt-course").read_text("direct_url.json") or "{}").get("url")
-    except metadata.PackageNotFoundError:
-        return False
-    return url == ROOT.as_uri()
+    # All of that name: a build leaves an egg-info in this folder, which is on sys.path too, before the real one.
+    records = (d.read_text("direct_url.json") for d in metadata.distributions(name="minigpt-course"))
+    return any(json.loads(record).get("url") == ROOT.as_uri() for record in records if record)
 
 
 def packages_seen_by(python):
@@ -186,7 +184,7 @@ def packages_seen_by(python):
         found = list(importlib.metadata.distributions())[::-1]  # the first on the path wins
         print(json.dumps({dist.metadata.get("Name") or "": (dist.version, str(dist.locate_file("")).startswith(
             sys.prefix + os.sep)) for dist in found}))"""
-    seen = json.loads(subprocess.check_output([str(python), "-c", code], cwd=str(ROOT), universal_newlines=True))
+    seen = json.loads(subprocess.check_output([str(python), "-c", code], cwd=str(VENV), universal_newlines=True))
     return {canonical(name): tuple(about) for name, about in seen.items()}
 
 

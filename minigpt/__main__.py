@@ -6,14 +6,13 @@ import json as json_
 import signal
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 STARTED = time.perf_counter()
 
 import tyro  # noqa: E402  (after the clock: a time limit covers the whole command)
 
-from .config import DataConfig, RunConfig, TrainConfig, UserError, depth, preset  # noqa: E402
+from .config import DataConfig, RunConfig, UserError, depth, preset  # noqa: E402
 
 
 def pretrain(argv: list[str]) -> int:
@@ -77,7 +76,10 @@ def prepare(
         workers: Processes.
     """
     from .prepare import prepare
+    from .shards import MANIFEST
 
+    if (Path(out) / MANIFEST).exists():
+        raise UserError(f"{out} already holds a data set: choose another --out, or delete it first.")
     prepare(DataConfig(text, domains, val_text, tokenizer=tokenizer), Path(out), vocab_size, workers)
     return 0
 

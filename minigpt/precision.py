@@ -7,11 +7,11 @@ import sys
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from .config import TrainConfig, UserError
+from .shards import cache_folder
 
 SHORT_RUN = 30.0
 """Seconds below which nothing is probed or compiled: it could not pay."""
@@ -142,12 +142,6 @@ def bf16_speedup() -> float:
     except OSError:
         pass  # measured again next time
     return speedup
-
-
-def cache_folder() -> Path:
-    """Where minigpt keeps what it measured on this machine; deleting it costs only time."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-    return Path(base) / "minigpt"
 
 
 def instruction_set() -> str:

@@ -1,10 +1,10 @@
 """A run folder as one page, `report.html`: how good, how it got there, what it writes, and how to do it again.
 
-The page is a single file that needs nothing else: the charts are SVG made here, out of numbers and strings. No torch, no
-numpy and no matplotlib is imported, because a short run must not wait for its report (about 10 ms for 300 steps).
+The page is a single file that needs nothing else. Its charts are SVG, made here of numbers and strings: without numpy,
+matplotlib or torch, because a short run must not wait for its report (about 10 ms for 300 steps).
 
-Three rules for every chart: a line is told apart by its name at its end and by its dashes, colour only helps; one sentence
-beneath says what there is to see, computed from the data; and the same sentence is what a screen reader hears.
+Three rules for every chart: lines are told apart by the name at their end and by their dashes, colour only helps; one
+sentence beneath says what there is to see, computed from the data; a screen reader hears that same sentence.
 """
 import html
 import json
@@ -19,7 +19,9 @@ from .config import RunConfig
 POINTS = 500
 """Most points of a line: the chart is not many more pixels wide, and a long run has a hundred times as many steps."""
 WIDTH, LEFT, RIGHT, TOP, BOTTOM = 840, 52, 150, 26, 44
-"""Of a chart, in SVG units: its width, and the margins around the plot; line names stand in the right one."""
+"""Of a chart, in SVG units: its width, and the margins around the plot; the right one holds the lines' names."""
+STYLES = ("solid", "dashed", "dotted")
+"""Of lines and bars in one picture, in this order."""
 UNITS = ((1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
 
 
@@ -68,8 +70,8 @@ def thin(line: list[tuple[float, float]], most: int = POINTS) -> list[tuple[floa
 def smooth(line: list[tuple[float, float]], share: float = 0.02, most: int = POINTS) -> list[tuple[float, float]]:
     """A moving mean of `share` of the points to either side, at `most` points spread evenly over the line.
 
-    Unlike an exponential mean it does not lag behind. At the start, where a loss is steep, the window narrows on both sides
-    alike; at the end it is cut off.
+    Unlike an exponential mean it does not lag behind. At the start, where a loss is steep, the window narrows on both
+    sides alike; at the end it is cut off.
 
     Example: smooth([(1, 6.0), (2, 3.0), (3, 0.0), (4, 1.0)], share=0.25) -> [(1, 6.0), (2, 3.0), (3, 4 / 3), (4, 0.5)]
     """
@@ -130,16 +132,18 @@ class Axis:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a chart. `style` is a CSS class, which gives it colour, width and dashes; without a name it has no label."""
+    """A line of a chart, labelled with its name, if it has one, and its last value."""
 
     name: str
     points: list[tuple[float, float]]
     style: str
+    """Its colour, width and dashes, as a CSS class: solid, dashed, dotted or raw."""
     dots: bool = False
+    """Mark the points, where they are few."""
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """At most `most` multiples of 1, 2 or 5 times a power of ten within [low, high], the finest such step that allows it.
+    """The multiples within [low, high] of 1, 2 or 5 times a power of ten: the smallest that gives at most `most` of them.
 
     Example: nice_ticks(1.6, 7.9) -> [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]; nice_ticks(0, 0.003) -> [0, 0.001, 0.002, 0.003]
     """
@@ -180,16 +184,16 @@ def spread(places: list[float], gap: float, low: float, high: float) -> list[flo
 
 def line_chart(alt: str, y_name: str, lines: list[Line], x: Axis, height: int = 320, from_zero: bool = False,
                log_scale: bool = False) -> str:  # fmt: skip
-    """Lines over steps as an SVG. All values are finite, and positive where `log_scale` asks for a logarithmic y axis."""
+    """Lines over steps as an SVG. All values are finite, and positive for a logarithmic y axis (`log_scale`)."""
     scale = math.log if log_scale else float
     values = [scale(y) for line in lines for _, y in line.points]
     low, high = 0.0 if from_zero else min(values), max(values)
     room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
     low, high = low - room * (not from_zero), high + room
-    right, bottom = WIDTH - RIGHT, height - BOTTOM
+    right, bottom, end = WIDTH - RIGHT, height - BOTTOM, max(1, x.end)
 
     def across(step: float) -> float:
-        return round(LEFT + step / x.end * (right - LEFT), 2)
+        return round(LEFT + step / end * (right - LEFT), 2)
 
     def down(y: float) -> float:
         return round(bottom - (scale(y) - low) / (high - low) * (bottom - TOP), 2)
@@ -198,48 +202,51 @@ def line_chart(alt: str, y_name: str, lines: list[Line], x: Axis, height: int = 
         return f'<text class="{style}" x="{at}" y="{y:g}">{content}</text>'
 
     drawn = [text("soft", 0, 12, escape(y_name)), text("soft end", right, height - 6, escape(x.name))]
-    for tick in log_ticks(math.exp(low), math.exp(high)) if log_scale else nice_ticks(low, high, 6 if height > 200 else 3):
+    few = 6 if height > 200 else 4
+    for tick in log_ticks(math.exp(low), math.exp(high)) if log_scale else nice_ticks(low, high, few):
         drawn.append(f'<path class="grid" d="M{LEFT} {down(tick)}H{right}"/>')
         drawn.append(text("soft end", LEFT - 8, down(tick) + 4, f"{tick:,.12g}"))
     drawn.append(f'<path class="axis" d="M{LEFT} {bottom}H{right}"/>')
-    for tick in nice_ticks(0, x.end * x.scale, 8):
+    for tick in nice_ticks(0, end * x.scale, 8):
         drawn.append(f'<path class="axis" d="M{across(tick / x.scale)} {bottom}v5"/>')
         drawn.append(text("soft middle", across(tick / x.scale), bottom + 19, f"{tick:,.12g}"))
     for line in lines:
         places = [(across(step), down(y)) for step, y in line.points]
         path = " ".join(f"{left},{top}" for left, top in places)
         drawn.append(f'<polyline class="line {line.style}" data-name="{escape(line.name)}" points="{path}"/>')
-        drawn += [f'<circle class="dot {line.style}" cx="{left}" cy="{top}" r="3"/>' for left, top in places if line.dots]
+        if line.dots:
+            drawn += [f'<circle class="dot {line.style}" cx="{left}" cy="{top}" r="3"/>' for left, top in places]
     named = [line for line in lines if line.name]
     for line, y in zip(named, spread([down(line.points[-1][1]) for line in named], 18, TOP, bottom)):
         drawn.append(text("label", right + 12, y + 5, f"{escape(line.name)} <tspan>{line.points[-1][1]:.3g}</tspan>"))
     drawn.append(f'<path class="rule"/><text class="read end" x="{right}" y="12"/>')
     return (
-        f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {height}" data-box="{LEFT} {right} {TOP} {bottom}" '
-        f'data-range="{x.end * x.scale:g} {low:.6g} {high:.6g} {int(log_scale)}" data-x="{escape(x.name)}">{"".join(drawn)}</svg>'
+        f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {height}" data-x="{escape(x.name)}" '
+        f'data-box="{LEFT} {right} {TOP} {bottom}" '
+        f'data-range="{end * x.scale:g} {low:.6g} {high:.6g} {int(log_scale)}">{"".join(drawn)}</svg>'
     )
 
 
 def bar_chart(alt: str, groups: dict[str, dict[str, float]]) -> str:
     """{group: {name: value}} as horizontal bars from zero, with the names before them and the values behind."""
-    longest = max((v for bars in groups.values() for v in bars.values()), default=0.0) or 1.0
+    longest = max(value for bars in groups.values() for value in bars.values()) or 1.0
     drawn, y = [], 0
     for group, bars in groups.items():
-        drawn.append(f'<text class="label model" x="0" y="{y + 14}">{escape(group)}</text>')
-        for name, value in bars.items():
-            length = round(value / longest * (WIDTH - 290), 1)
-            drawn.append(f'<text class="soft end" x="222" y="{y + 14}">{escape(name)}</text>'
-                         f'<rect class="bar {escape(name.split()[-1])}" x="232" y="{y + 3}" width="{length}" height="14"/>'
-                         f'<text x="{232 + length + 7}" y="{y + 14}">{value:.2f}</text>')  # fmt: skip
-            y += 19
-        y += 14
+        drawn.append(f'<text class="label" x="0" y="{y + 12}">{escape(group)}</text>')
+        for (name, value), style in zip(bars.items(), STYLES):
+            length = round(value / longest * (WIDTH - 300), 1)
+            drawn.append(f'<text class="soft end" x="222" y="{y + 12}">{escape(name)}</text>')
+            drawn.append(f'<rect class="bar {style}" x="232" y="{y + 1}" width="{length}" height="14"/>')
+            drawn.append(f'<text x="{239 + length}" y="{y + 12}">{value:.2f}</text>')
+            y += 18
+        y += 12
     return f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {y}">{"".join(drawn)}</svg>'
 
 
 def figure(title: str, sentence: str, chart, *args, **options) -> str:
-    """A titled chart with its sentence, which is also its alternative text."""
-    return (f"<figure><h3>{escape(title)}</h3>{chart(f'{title}. {sentence}', *args, **options)}"
-            f"<figcaption>{escape(sentence)}</figcaption></figure>")  # fmt: skip
+    """A chart with its sentence beneath, which is also its alternative text."""
+    drawn = chart(f"{title}: {sentence}", *args, **options)
+    return f"<figure>{drawn}<figcaption>{escape(sentence)}</figcaption></figure>"
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
@@ -280,7 +287,7 @@ def read(folder: Path) -> Log:
         summary = {}  # it tells of a shorter horizon: the run has been resumed since
     batch = config.get("optim", {}).get("batch_tokens", 0)
     unit, name = next(((u, f"{n} ") for u, n in UNITS if last * batch >= u), (1, ""))
-    axis = Axis(max(1, last), batch / unit, f"{name}training tokens") if batch else Axis(max(1, last), 1, "steps")
+    axis = Axis(last, batch / unit, f"{name}training tokens") if batch else Axis(last, 1, "steps")
     kinds = ([row for row in rows if key in row] for key in ("train_loss", "val_bpb", "sample"))
     return Log(folder, config, summary, status, read_json(folder / "environment.json", []), *kinds, axis)
 
@@ -290,19 +297,21 @@ def introduction(log: Log) -> str:
     s = log.summary
     if not s:
         total, reason = log.status.get("steps"), log.status.get("reason")
-        text = f"<strong>Not finished yet:</strong> {log.axis.end:,}{f' of {total:,}' if total else ''} steps are in the log."
-        return f"<p class=lede>{text}{f' It stopped: {escape(reason)}.' if reason else ''}</p>"
+        text = f"<strong>Not finished yet</strong>: {log.axis.end:,}{f' of {total:,}' if total else ''} steps are logged."
+        return f'<p class="lede">{text}{f" It stopped: {escape(reason)}." if reason else ""}</p>'
+    device = "the CPU" if s["device"] == "cpu" else s["device"]
     text = (
-        f"A model of {amount(s['parameters'])} parameters, trained on {amount(s['tokens'])} tokens in {duration(s['seconds'])} on "
-        f"{escape(s['device'].replace('cpu', 'the CPU'))}. It needs <strong>{number(s['val_bpb'])} bits for each byte</strong> of "
-        "text that was held out from training."
+        f"A model of {amount(s['parameters'])} parameters, trained on {amount(s['tokens'])} tokens in "
+        f"{duration(s['seconds'])} on {escape(device)} ({escape(s['precision'])}{', compiled' if s['compile'] else ''}, "
+        f"{s['tokens_per_second']:,.0f} tokens a second). It needs <strong>{number(s['val_bpb'])} bits for each byte"
+        "</strong> of text that was held out from training."
     )
     if packed := log.packed("all"):
         text += " For the same text " + listing([f"{escape(name)} needs {number(bpb)}" for name, bpb in packed.items()])
         text += "; fewer is better."
     if s.get("reason") == "target":
-        text += f" It stopped there because you set {log.setting('train', 'target_bpb')} as its target."
-    return f"<p class=lede>{text}</p>"
+        text += f" It stopped there because its target was {log.setting('train', 'target_bpb')}."
+    return f'<p class="lede">{text}</p>'
 
 
 def held_out(log: Log) -> str:
@@ -311,52 +320,55 @@ def held_out(log: Log) -> str:
     if not seen:
         return "<p>Nothing has been evaluated yet.</p>"
     (first_step, first), (last_step, last), (best_step, best) = seen[0], seen[-1], min(seen, key=lambda p: p[1])
-    facts = [f"Bits per byte went from {first:.2f} at step {first_step:,} to {last:.2f} at step {last_step:,}"]
+    facts = [f"It went from {first:.2f} at step {first_step:,} to {last:.2f} at step {last_step:,}"]
     if best < 0.99 * last:
         facts.append(f"the lowest, {best:.2f}, came at step {best_step:,}")
-    lines = [Line("your model", seen, "model", dots=len(seen) <= 40)]
-    for name, bpb in log.packed("all").items():
-        passed = next((f"passed {name} ({bpb:.2f}) by step {step:,}" for step, y in seen if y < bpb), None)
-        facts.append(f"it {passed or f'did not pass {name} ({bpb:.2f})'}")
-        lines.append(Line(name, [(0, bpb), (log.axis.end, bpb)], name))
+    lines = [Line("your model", seen, STYLES[0], dots=len(seen) <= 40)]
+    for (name, bpb), style in zip(log.packed("all").items(), STYLES[1:]):
+        passed = next((step for step, y in seen if y < bpb), None)
+        facts.append(f"it passed {name} ({bpb:.2f}) by step {passed:,}" if passed else f"it did not pass {name} ({bpb:.2f})")
+        lines.append(Line(name, [(0, bpb), (log.axis.end, bpb)], style))
+    note = "How long the text would become if your model's predictions compressed it; with none, a byte takes 8 bits."
+    if log.summary and (most := log.setting("train", "eval_tokens")):
+        note += f" The last dot is measured on all held-out text, those before it on at most {most:,} tokens of it."
     chart = figure("Bits per byte", "; ".join(facts) + ".", line_chart, "bits per byte", lines, log.axis)
-    most = log.setting("train", "eval_tokens")
-    if log.summary and most:
-        chart += f"<p class=note>The last dot is measured on all held-out text, those before it on at most {most:,} tokens.</p>"
-    return chart
+    return f'{chart}<p class="note">{note}</p>'
 
 
 def training(log: Log) -> str:
     """Loss, learning rate and gradient norm beneath one another, over the same steps."""
     charts = []
+
+    def add(title: str, sentence: str, *args, **options):
+        charts.append(f"<h3>{title}</h3>" + figure(title, sentence, line_chart, *args, log.axis, **options))
+
     if raw := points(log.steps, "train_loss"):
         mean, held = smooth(raw), points(log.evaluations, "val_loss")
-        lines = [Line("", thin(raw), "raw"), Line("training", mean, "model")]
-        text = f"The loss went from {raw[0][1]:.2f} to {mean[-1][1]:.2f} nats per token"
+        lines = [Line("", thin(raw), "raw"), Line("training", mean, "solid")]
+        text = f"From {raw[0][1]:.2f} to {mean[-1][1]:.2f} nats per token"
         if vocab := log.setting("model", "vocab_size"):
-            text += f" (guessing evenly among {vocab:,} tokens costs {math.log(vocab):.2f})"
+            text += f", where an even guess among {vocab:,} tokens costs {math.log(vocab):.2f}"
         if held:
-            lines.append(Line("held-out", held, "xz"))
-            text += f", on held-out text to {held[-1][1]:.2f}"
-        if len(raw) < len(log.steps):
-            text += f"; values that were not finite are left out: {len(log.steps) - len(raw):,}"
-        charts.append(figure("Loss", text + ".", line_chart, "nats per token", lines, log.axis))
+            text += f"; on held-out text {held[-1][1]:.2f}"
+            lines.append(Line("held-out", held, "dashed"))
+        if bad := len(log.steps) - len(raw):
+            text += f"; not finite, and left out: {bad:,}"
+        add("Loss", text + ".", "nats per token", lines, height=380)
     if rates := points(log.steps, "lr"):
         peak = max(rate for _, rate in rates)
         top = [step for step, rate in rates if rate >= 0.999 * peak]
-        text = f"It peaked at {peak:.3g} from step {top[0]:,} to step {top[-1]:,} and ended at {rates[-1][1]:.2g}."
+        text = f"At its peak, {peak:.3g}, from step {top[0]:,} to step {top[-1]:,}; {rates[-1][1]:.2g} at the end."
         if log.setting("optim", "optimizer") == "muon":
-            text += f" Muon's has the same shape and peaks at {log.setting('optim', 'matrix_lr')}."
-        lines = [Line("AdamW", thin(rates), "model")]
-        charts.append(figure("Learning rate", text, line_chart, "per step", lines, log.axis, height=150, from_zero=True))
+            text += f" Muon's has the same shape, with its peak at {log.setting('optim', 'matrix_lr')}."
+        add("Learning rate", text, "per step", [Line("AdamW", thin(rates), "solid")], height=150, from_zero=True)
     if norms := [(step, norm) for step, norm in points(log.steps, "grad_norm") if norm > 0]:
         values, clip = sorted(norm for _, norm in norms), log.setting("optim", "clip")
-        text = f"It was {values[len(values) // 2]:.2g} in the middle and {values[-1]:.2g} at most"
-        lines = [Line("", thin(norms), "raw"), Line("gradient", smooth(norms), "model")]
+        text = f"Its median is {values[len(values) // 2]:.2g}, the largest {values[-1]:.2g}"
+        lines = [Line("", thin(norms), "raw"), Line("gradient", smooth(norms), "solid")]
         if clip:
-            text += f"; {sum(norm > clip for norm in values):,} of {len(values):,} steps were clipped to {clip:g}"
-            lines.append(Line("clip", [(0, clip), (log.axis.end, clip)], "gzip"))
-        charts.append(figure("Gradient norm", text + ".", line_chart, "log scale", lines, log.axis, height=190, log_scale=True))
+            text += f"; {sum(norm > clip for norm in values):,} of {len(values):,} were clipped to {clip:g}"
+            lines.append(Line("clipped at", [(0, clip), (log.axis.end, clip)], "dashed"))
+        add("Gradient norm", text + ".", "norm, on a logarithmic scale", lines, height=190, log_scale=True)
     return "".join(charts) or "<p>No step has been logged yet.</p>"
 
 
@@ -364,75 +376,77 @@ def domains(log: Log) -> str:
     """The model beside gzip and xz on each domain's held-out text, as bars and as a table."""
     ours = {name: bpb for name, bpb in log.summary.get("domains", {}).items() if is_finite(bpb)}
     if not ours:
-        return "<p>They are measured when the run ends.</p>"
+        return "<p>Domains are compared when the run has finished.</p>"
     easy, hard = min(ours, key=ours.get), max(ours, key=ours.get)
-    text = f"Lower is better. Your model finds {easy} easiest, {ours[easy]:.2f}, and {hard} hardest, {ours[hard]:.2f}."
-    if is_finite(log.summary.get("val_bpb")):
-        ours["all"] = log.summary["val_bpb"]
-    groups = {domain: {"your model": bpb, **log.packed(domain)} for domain, bpb in ours.items()}
-    columns = list(dict.fromkeys(name for bars in groups.values() for name in bars))
-    rows = "".join(
-        f"<tr><th>{escape(domain)}</th>{''.join(f'<td>{number(bars.get(name), 3)}</td>' for name in columns)}</tr>"
-        for domain, bars in groups.items()
-    )
-    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
-    return f"<table class=numbers><tr><th></th>{head}</tr>{rows}</table>" + figure("Domains", text, bar_chart, groups)
+    text = "Bits per byte, fewer is better: " + listing([f"{name} {bpb:.2f}" for name, bpb in ours.items()])
+    text += f"; {easy} is the easiest for your model, {hard} the hardest." if easy != hard else "."
+    groups = {name: {"your model": bpb, **log.packed(name)} for name, bpb in ours.items()}
+    if is_finite(log.summary["val_bpb"]):
+        groups["all"] = {"your model": log.summary["val_bpb"], **log.packed("all")}
+    columns = list(dict.fromkeys(column for bars in groups.values() for column in bars))
+    rows = [["", *columns]] + [[name, *(number(bars.get(c), 3) for c in columns)] for name, bars in groups.items()]
+    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+    return f'{figure("By domain", text, bar_chart, groups)}<table class="numbers">{body}</table>'
 
 
 def samples(log: Log) -> str:
     """What the model wrote, early to late, with the evaluation nearest to each."""
     found, prompt, seen = [], log.setting("train", "prompt") or "", points(log.evaluations, "val_bpb")
     for row in log.samples:
-        near = min((p for p in seen), key=lambda p: abs(p[0] - row["step"]), default=None)
-        bpb = f"<small>{near[1]:.2f} bits per byte</small>" if near else ""
-        text = row["sample"].removeprefix(prompt)
-        given = f"<b>{escape(prompt)}</b>" if prompt and text != row["sample"] else ""
-        found.append(f"<h3>Step {row['step']:,} {bpb}</h3><pre class=sample>\n{given}{escape(text)}</pre>")
+        near = min(seen, key=lambda p: abs(p[0] - row["step"]), default=None)
+        bpb = f" <small>{near[1]:.2f} bits per byte</small>" if near else ""
+        given = prompt if row["sample"].startswith(prompt) else ""
+        text = f"<b>{escape(given)}</b>{escape(row['sample'].removeprefix(given))}"
+        found.append(f'<h3>Step {row["step"]:,}{bpb}</h3><pre class="sample">\n{text}</pre>')
     return "".join(found) or "<p>Nothing has been written yet.</p>"
 
 
-def table(title: str, values: dict, usual: dict) -> str:
-    """Names and values; those that differ from the usual ones are bold."""
-    rows = []
-    for name, value in values.items():
-        shown = escape(value if isinstance(value, str) else json.dumps(value))
-        shown = shown if usual.get(name, value) == value else f"<b>{shown}</b>"
-        rows.append(f"<tr><th>{escape(name)}</th><td>{shown}</td></tr>")
-    return f"<table><caption>{escape(title)}</caption>{''.join(rows)}</table>"
+def arguments(log: Log) -> list[str]:
+    """What stood behind `minigpt` on the command line of the last start; empty where it began in other ways."""
+    command = log.starts[-1]["command"] if log.starts else []
+    return command[1:] if command[1:2] == ["pretrain"] else []
 
 
 def set_up(log: Log) -> str:
-    """The command, the configuration, and where it ran; closed until you open it."""
+    """The command, the configuration, and where it ran."""
+
+    def table(title: str, values: dict, usual: dict) -> str:
+        rows = [f"<caption>{escape(title)}</caption>"]
+        for name, value in values.items():
+            shown = escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
+            shown = shown if usual.get(name, value) == value else f"<b>{shown}</b>"
+            rows.append(f"<tr><td>{escape(name)}</td><td>{shown}</td></tr>")
+        return f"<table>{''.join(rows)}</table>"
+
     usual = json.loads(RunConfig().to_json())
     parts = "".join(table(part, values, usual.get(part, {})) for part, values in log.config.items())
-    starts = "".join(table(f"start at step {start.get('step', 0):,}", start, {}) for start in log.starts)
-    command = f"<pre>{escape(last_command(log))}</pre>" if log.starts else ""
+    starts = "".join(table(f"Start at step {start.get('step', 0):,}", start, {}) for start in log.starts)
+    typed = arguments(log)
     return (
-        f"{command}<details><summary>Configuration</summary><p class=note>Bold: not the default.</p><div class=parts>{parts}</div>"
-        f"</details><details><summary>Environment</summary>{starts}</details>"
+        (f"<pre>python -m minigpt {escape(shlex.join(typed))}</pre>" if typed else "")
+        + f'<details><summary>Configuration</summary><p class="note">What is not the default is bold.</p>'
+        f'<div class="parts">{parts}</div></details><details><summary>Environment</summary>{starts}</details>'
     )
 
 
-def last_command(log: Log) -> str:
-    """What started the run, as you would type it."""
-    program, *arguments = log.starts[-1]["command"] if log.starts else ["__main__.py", "pretrain"]
-    program = "python -m minigpt" if Path(program).name == "__main__.py" else shlex.quote(Path(program).name)
-    return " ".join([program, *map(shlex.quote, arguments)])
-
-
 def what_next(log: Log) -> str:
-    """Three commands: talk to it, let it write, and train it further."""
-    run, folder = "python3 course.py", log.folder.as_posix()
-    again = re.sub(r" --(out|resume|steps|time[-_]limit)\b([ =]('[^']*'|[^-\s]\S*))?", "", last_command(log)).split("minigpt ")[-1]
-    if log.summary:
-        limit = log.setting("train", "time_limit")
-        again += f" --steps {4 * log.summary['steps']}" + (f" --time-limit {4 * limit:g}" if limit else "")
-        again, why = f"{again} --out {shlex.quote(folder + '-longer')}", "train a new one four times as long"
-    else:
-        again, why = f"{again} --out {shlex.quote(folder)} --resume", "go on where it stopped"
-    lines = [(f"chat --run {shlex.quote(folder)}", "you begin, it continues"),
-             (f"sample --run {shlex.quote(folder)} --prompt 'It was'", "one continuation"), (again, why)]  # fmt: skip
-    return "".join(f"<p class=note>{why}</p><pre>{run} {escape(line)}</pre>" for line, why in lines)
+    """Three commands: talk to the model, let it write, and train it further."""
+    out = log.folder.as_posix()
+    run = shlex.quote(out)
+    lines = [(f"chat --run {run}", "Write with it: you begin, it goes on"),
+             (f"sample --run {run} --prompt 'It was a' --temperature 0.6", "Let it continue a sentence")]  # fmt: skip
+    if typed := shlex.join(arguments(log)):
+        replaced = r" --(out|resume|steps|tokens|time[-_]limit|target[-_]bpb)\b([ =]('[^']*'|[^-\s]\S*))?"
+        again = re.sub(replaced, "", typed)
+        if log.summary:
+            limit = log.setting("train", "time_limit")
+            limit = f" --time-limit {4 * limit:g}" if limit else ""
+            longer = f"--steps {4 * log.summary['steps']}{limit} --out {shlex.quote(out + '-longer')}"
+            lines.append((f"{again} {longer}", "Train a new one four times as long"))
+        else:
+            lines.append((f"{typed if ' --out' in typed else f'{typed} --out {run}'} --resume", "Go on where it stopped"))
+    shown = "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(line)}</pre>' for line, why in lines)
+    return f'{shown}<p class="note">In an active environment, python -m minigpt does the same as python3 course.py.</p>'
 
 
 def page(log: Log) -> str:
@@ -440,21 +454,24 @@ def page(log: Log) -> str:
     name = escape(log.folder.resolve().name)
     when = escape(log.starts[0].get("time", "")[:16].replace("T", " ")) if log.starts else ""
     sections = {
-        "Held-out text": held_out, "Training": training, "Domains": domains, "What it writes": samples,
-        "Set-up": set_up, "What next": what_next,
+        "Bits per byte of held-out text": held_out, "Training": training, "By domain": domains,
+        "What it writes": samples, "Set-up": set_up, "What next": what_next,
     }  # fmt: skip
     body = "".join(f"<section><h2>{title}</h2>{make(log)}</section>" for title, make in sections.items())
     return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        f'<meta name="color-scheme" content="light dark"><title>{name}: minigpt report</title><style>{STYLE}</style></head>'
-        f"<body><header><p class=note>minigpt run {when}</p><h1>{name}</h1>{introduction(log)}</header>{body}"
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        # the browser itself makes sure that nothing is loaded from anywhere
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+        "script-src 'unsafe-inline'\">"
+        f'<meta name="color-scheme" content="light dark"><title>{name} – minigpt</title><style>{STYLE}</style></head>\n'
+        f'<body><header><p class="note">minigpt run {when}</p><h1>{name}</h1>{introduction(log)}</header>\n{body}\n'
         f"<script>{SCRIPT}</script></body></html>\n"
     )
 
 
 def write(folder: Path) -> Path:
-    """Read a run folder, finished or not, and (re)write its `report.html`. Returns the file."""
-    from .checkpoint import write_atomic  # here, because it imports torch and nothing else on this page needs it
+    """(Re)write `report.html` of a run folder, finished or not, as a whole. Returns the file."""
+    from .checkpoint import write_atomic  # here, because it imports torch, which nothing else in this file needs
 
     file = Path(folder) / "report.html"
     write_atomic(file, page(read(Path(folder))).encode("utf-8", errors="replace"))
@@ -462,20 +479,19 @@ def write(folder: Path) -> Path:
 
 
 STYLE = """
-:root { --paper: #fff; --ink: #1c2127; --soft: #5a6472; --grid: #e3e6ea; --panel: #f5f6f8; --model: #0072b2; --gzip: #d55e00;
-  --xz: #009e73 }
+:root { --paper: #fff; --ink: #1c2127; --soft: #5a6472; --grid: #e3e6ea; --panel: #f5f6f8; --solid: #0072b2;
+  --dashed: #d55e00; --dotted: #009e73 }
 @media screen and (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #e4e7ea; --soft: #9ba5b1; --grid: #2c3239;
-  --panel: #1e2227; --model: #56b4e9; --gzip: #e69f00; --xz: #00b386 } }
+  --panel: #1e2227; --solid: #56b4e9; --dashed: #e69f00; --dotted: #00b386 } }
 body { max-width: 840px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1rem; overflow-wrap: anywhere }
 h2 { font-size: 1.3rem; margin: 3rem 0 1rem; padding-top: 1.2rem; border-top: 1px solid var(--grid) }
-h3 { font-size: 1rem; margin: 1.6rem 0 .5rem }
+h3 { font-size: 1rem; margin: 1.6rem 0 .5rem; break-after: avoid }
 small, .note { font-size: .875rem; font-weight: normal; color: var(--soft); margin: .4rem 0 }
 small { margin-left: .5rem }
 .lede { font-size: 1.2rem; line-height: 1.5 }
-figure { margin: 0 0 2rem; overflow-x: auto; break-inside: avoid }
-figcaption { color: var(--ink); max-width: 42rem }
+figure { margin: 0 0 1rem; overflow-x: auto; break-inside: avoid }
 svg { display: block; width: 100%; min-width: 600px; height: auto; margin: .4rem 0; font-size: 13px }
 text { fill: var(--ink) }
 .soft { fill: var(--soft) }
@@ -488,26 +504,27 @@ text, td, tspan { font-variant-numeric: tabular-nums }
 .axis { stroke: var(--soft) }
 .rule { stroke: var(--soft); stroke-dasharray: 2 2 }
 .line { fill: none; stroke-width: 2; stroke-linejoin: round }
-.model { stroke: var(--model); stroke-width: 2.5 }
-.raw { stroke: var(--model); stroke-width: 1; opacity: .35 }
-.gzip { stroke: var(--gzip); stroke-dasharray: 9 5 }
-.xz { stroke: var(--xz); stroke-dasharray: 2 4; stroke-linecap: round }
+.solid { stroke: var(--solid) }
+.dashed { stroke: var(--dashed); stroke-dasharray: 9 5 }
+.dotted { stroke: var(--dotted); stroke-dasharray: 2 4; stroke-linecap: round }
+.raw { stroke: var(--solid); stroke-width: 1; opacity: .35 }
 .dot { fill: var(--paper); stroke-width: 2; stroke-dasharray: none }
-.bar { stroke: none; fill: var(--model) }
-.bar.gzip { fill: var(--gzip) }
-.bar.xz { fill: var(--xz) }
+.bar { stroke: none }
+.bar.solid { fill: var(--solid) }
+.bar.dashed { fill: var(--dashed) }
+.bar.dotted { fill: var(--dotted) }
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 1.5rem; width: 100% }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
-th, td { text-align: left; font-weight: normal; vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid var(--grid);
-  overflow-wrap: anywhere }
-th { color: var(--soft) }
-.numbers td, .numbers tr:first-child th { text-align: right; width: 20% }
+td { vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid var(--grid); overflow-wrap: anywhere }
+td:first-child, .numbers tr:first-child { color: var(--soft) }
+.numbers td + td { text-align: right; width: 20% }
 .parts { columns: 2 20rem; column-gap: 2rem }
 .parts table { break-inside: avoid }
-pre { background: var(--panel); border-radius: 6px; padding: .7rem .9rem; margin: .3rem 0 1rem; overflow-x: auto; font-size: .875rem }
-.sample { font: 1rem/1.55 Charter, "Iowan Old Style", Georgia, serif; white-space: pre-wrap; overflow-wrap: anywhere }
+pre { background: var(--panel); border-radius: 6px; padding: .7rem .9rem; margin: .3rem 0 1rem; font-size: .875rem;
+  white-space: pre-wrap; overflow-wrap: anywhere; break-inside: avoid }
+.sample { font: 1rem/1.55 Charter, "Iowan Old Style", Georgia, serif }
 summary { cursor: pointer; padding: .3rem 0 }
-@media print { body { padding: 0; max-width: none } pre, figure { break-inside: avoid } .read, .rule { display: none } }
+@media print { body { padding: 0; max-width: none } .read, .rule { display: none } }
 """
 SCRIPT = """
 // Point at a line chart to read its values: positions in the drawing are turned back into numbers.
@@ -516,15 +533,16 @@ for (const svg of document.querySelectorAll("svg[data-range]")) {
   const [end, low, high, log] = svg.dataset.range.split(" ").map(Number);
   const rule = svg.querySelector(".rule"), read = svg.querySelector(".read");
   svg.onpointermove = event => {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse()).x, parts = [];
+    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse()).x;
+    const round = value => Number(value.toPrecision(3)), parts = [];
     let x;
     for (const line of svg.querySelectorAll("polyline:not([data-name=''])")) {
       const near = [...line.points].reduce((a, b) => Math.abs(b.x - at) < Math.abs(a.x - at) ? b : a);
       const y = low + (bottom - near.y) / (bottom - top) * (high - low);
       x ??= near.x;
-      parts.push(line.dataset.name + " " + Number((log ? Math.exp(y) : y).toPrecision(3)));
+      parts.push(line.dataset.name + " " + round(log ? Math.exp(y) : y));
     }
-    read.textContent = Number(((x - left) / (right - left) * end).toPrecision(3)) + " " + svg.dataset.x + ": " + parts.join(", ");
+    read.textContent = `${round((x - left) / (right - left) * end)} ${svg.dataset.x}: ${parts.join(", ")}`;
     rule.setAttribute("d", `M${x} ${top}V${bottom}`);
   };
   svg.onpointerleave = () => { read.textContent = ""; rule.removeAttribute("d"); };

@@ -541,6 +541,7 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
     out, limit = Path(config.train.out), config.train
     run = Run(out)
     if limit.resume and run.status.get("status") == "done" and same_horizon(run.config, config):
+        refuse_changes(run.config, replace(config, model=replace(config.model, vocab_size=run.config.model.vocab_size)))
         say(f"the run in {out} is complete.")
         return run
     t = setup(config, started, say)

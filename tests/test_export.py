@@ -172,6 +172,9 @@ def test_to_hf_opens_in_transformers(name, tmp_path):
     assert load_file(tmp_path / "model.safetensors").keys() == load_file(tmp_path / "theirs" / "model.safetensors").keys()
     again = from_hf(tmp_path)
     assert again.config == config
+    written = json.loads((tmp_path / "config.json").read_text())
+    if config.family == "modern":  # for transformers 4 and for 5
+        assert written["rope_theta"] == 777.0 and written["rope_parameters"] == {"rope_type": "default", "rope_theta": 777.0}
     for (parameter, p), q in zip(model.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q), parameter
 
@@ -236,6 +239,16 @@ def test_tokenizer_opens_in_transformers(pair):
     assert theirs.decode(tokenizer.encode(chat, allowed_special=True), skip_special_tokens=True) == "The cat"
     config, generation = (json.loads((folder / f).read_text()) for f in ("config.json", "generation_config.json"))
     assert config["eos_token_id"] == generation["eos_token_id"] == generation["pad_token_id"] == tokenizer.eot
+
+
+def test_another_split_pattern_is_kept(tmp_path):
+    """Their classes that are named after models would bring GPT-2's or Qwen's own."""
+    tokenizer = train_bpe([TEXT], 300, [END_OF_TEXT], pattern=r"[\p{L}\s]+|[^\p{L}\s]+")
+    for config in (replace(GPT2, vocab_size=300), replace(MODERN, vocab_size=300)):
+        to_hf(GPT(config), tokenizer, tmp_path)
+        theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+        assert theirs(TEXT)["input_ids"] == tokenizer.encode(TEXT)
+        assert theirs(" the cat sat")["input_ids"] == tokenizer.encode(" the cat sat")
 
 
 @settings(max_examples=500, deadline=None)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt.config import ModelConfig, UserError
-from minigpt.generate import filter_logits, generate, keep_min_p, keep_top_k, keep_top_p, sample, stream, window_start
+from minigpt.generate import filter_logits, generate, keep_min_p, keep_top_k, keep_top_p, new_cache, sample, stream, window_start
 from minigpt.model import GPT
 
 SIZES = dict(layers=2, heads=3, head_size=16, mlp_width=56, context=20, vocab_size=300)
@@ -23,13 +23,14 @@ UNEQUAL = [[5, 250, 17], [9], [33, 2, 2, 101, 299, 8, 70]]
 
 
 def lively(config: ModelConfig) -> GPT:
-    """A model whose attention matters: fresh weights are so small that the answer hardly depends on the text."""
+    """A model whose blocks say more than its embedding: fresh from GPT(), it would repeat the last token for ever."""
     model = GPT(config)
-    generator = torch.Generator().manual_seed(3)
+    generator = torch.Generator().manual_seed(2)
     with torch.no_grad():
-        for p in model.parameters():
+        for name, p in model.named_parameters():
             if p.ndim == 2:
-                p.copy_(torch.randn(p.shape, generator=generator) * 1.5 / math.sqrt(p.shape[1]))
+                scale = 1 if name == "embed.weight" else 3
+                p.copy_(torch.randn(p.shape, generator=generator) * scale / math.sqrt(p.shape[1]))
     return model
 
 
@@ -54,7 +55,7 @@ def greedy_by_hand(model: GPT, prompt: list[int], steps: int) -> list[int]:
 def test_greedy_equals_whole_forward_passes(model):
     for prompt in UNEQUAL:
         expected = greedy_by_hand(model, prompt, 11)
-        assert len(set(expected)) > 3  # else the test would not notice much
+        assert len(set(expected)) > 5  # a model that repeats itself would hide mistakes
         assert generate(model, [prompt], max_tokens=11, temperature=0) == [expected]
         assert generate(model, [prompt], max_tokens=11, temperature=0, cache=False) == [expected]
         assert list(stream(model, prompt, max_tokens=11, temperature=0)) == expected
@@ -196,7 +197,7 @@ def test_modes_are_restored():
     model.train()
     model.blocks[1].eval()  # a mixed state comes back as it was
     before = [module.training for module in model.modules()]
-    expected = generate(model, [[1, 2]], max_tokens=8, temperature=0)
+    (expected,) = generate(model, [[1, 2]], max_tokens=8, temperature=0)
     assert [module.training for module in model.modules()] == before
     steps = stream(model, [1, 2], max_tokens=8, temperature=0)
     streamed = []
@@ -210,6 +211,7 @@ def test_modes_are_restored():
     assert streamed == expected == greedy_by_hand(model, [1, 2], 8)  # dropout was off
 
 
+@pytest.mark.filterwarnings("ignore:Mismatch dtype")  # the norms compute in fp32 whatever their weights are
 @pytest.mark.parametrize("name", CONFIGS)
 def test_under_autocast_and_in_bf16(name):
     with torch.autocast("cpu", torch.bfloat16):
@@ -219,8 +221,6 @@ def test_under_autocast_and_in_bf16(name):
 
 
 def test_the_cache_has_the_type_of_the_keys():
-    from minigpt.generate import new_cache
-
     model = GPT(CONFIGS["modern"])
     assert new_cache(model, 2, 7).k.dtype == torch.float32
     with torch.autocast("cpu", torch.bfloat16):
