@@ -188,7 +188,43 @@ def report(run: str) -> int:
     return 0
 
 
-VERBS = {"prepare": prepare, "pretrain": pretrain, "evaluate": evaluate, "sample": sample, "chat": chat, "report": report}
+def bench(peer: str = "", only: str = "", json: bool = False) -> int:
+    """Measure speed, as ratios to peers in the same run; takes some minutes.
+
+    Args:
+        peer: nanogpt=DIR, a folder with nanoGPT's source.
+        only: Run only the benchmarks whose name contains this.
+        json: Print one JSON object and nothing else.
+    """
+    from .bench import run_all
+
+    name, _, folder = peer.partition("=")
+    if peer and (name != "nanogpt" or not folder):
+        raise UserError(f"--peer {peer!r} is not understood: write --peer nanogpt=DIR.")
+    rows = run_all(Path(folder) if peer else None, only)
+    if json:
+        print(json_.dumps({"results": rows}))
+    return 0
+
+
+def doctor(json: bool = False) -> int:
+    """Say what this machine can do, and what to mend.
+
+    Args:
+        json: Print one JSON object and nothing else.
+    """
+    from .classroom.doctor import examine
+
+    checks = examine()
+    if json:
+        print(json_.dumps({"checks": [check._asdict() for check in checks]}))
+    else:
+        for check in checks:
+            print(f"{'ok ' if check.ok else 'NO '} {check.name:<13} {check.found}" + ("" if check.ok else f"\n      → {check.remedy}"))
+    return 0 if all(check.ok for check in checks) else 1
+
+
+VERBS = {"prepare": prepare, "pretrain": pretrain, "evaluate": evaluate, "sample": sample, "chat": chat, "report": report, "bench": bench, "doctor": doctor}
 
 
 def parse(what, argv: list[str], verb: str, **options):

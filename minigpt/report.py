@@ -13,6 +13,7 @@ import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from .config import RunConfig
 
@@ -68,19 +69,18 @@ def thin(line: list[tuple[float, float]], most: int = POINTS) -> list[tuple[floa
 
 
 def smooth(line: list[tuple[float, float]], share: float = 0.02, most: int = POINTS) -> list[tuple[float, float]]:
-    """A moving mean of `share` of the points to either side, at `most` points spread evenly over the line.
+    """A moving median of `share` of the points to either side, at `most` points spread evenly over the line.
 
-    Unlike an exponential mean it does not lag behind. At the start, where a loss is steep, the window narrows on both
-    sides alike; at the end it is cut off.
+    It does not lag behind as an exponential mean does, and one wild step does not bend it. At the start, where a loss
+    is steep, the window narrows on both sides alike; at the end it is cut off.
 
-    Example: smooth([(1, 6.0), (2, 3.0), (3, 0.0), (4, 1.0)], share=0.25) -> [(1, 6.0), (2, 3.0), (3, 4 / 3), (4, 0.5)]
+    Example: smooth([(1, 6.0), (2, 3.0), (3, 0.0), (4, 1.0)], share=0.25) -> [(1, 6.0), (2, 3.0), (3, 1.0), (4, 0.5)]
     """
     smoothed, count = [], min(most, len(line))
     for k in range(count):
         i = k * (len(line) - 1) // max(1, count - 1)
         half = min(i, round(share * len(line)))
-        window = [y for _, y in line[i - half : i + half + 1]]
-        smoothed.append((line[i][0], math.fsum(window) / len(window)))
+        smoothed.append((line[i][0], median(y for _, y in line[i - half : i + half + 1])))
     return smoothed
 
 
@@ -123,7 +123,7 @@ def listing(parts: list[str]) -> str:
 
 @dataclass(frozen=True)
 class Axis:
-    """The x axis, the same for all charts of a run: steps 0 … `end`, labelled as step * `scale` of what `name` says."""
+    """The x axis of all charts of a run: steps 0 … `end`, labelled as step * `scale` of what `name` says."""
 
     end: int
     scale: float
@@ -143,7 +143,7 @@ class Line:
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
-    """The multiples within [low, high] of 1, 2 or 5 times a power of ten: the smallest that gives at most `most` of them.
+    """At most `most` multiples of 1, 2 or 5 times a power of ten within [low, high], as close as that allows.
 
     Example: nice_ticks(1.6, 7.9) -> [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]; nice_ticks(0, 0.003) -> [0, 0.001, 0.002, 0.003]
     """
@@ -167,7 +167,7 @@ def log_ticks(low: float, high: float) -> list[float]:
 
 
 def spread(places: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Move labels apart, by no more than needed, so that neighbours are `gap` apart and all lie within [low, high].
+    """Move labels apart, downwards if there is room, so that neighbours are `gap` apart and all within [low, high].
 
     Example: spread([50, 52, 90], 10, 0, 100) -> [50, 60, 90]
     """
@@ -297,14 +297,15 @@ def introduction(log: Log) -> str:
     s = log.summary
     if not s:
         total, reason = log.status.get("steps"), log.status.get("reason")
-        text = f"<strong>Not finished yet</strong>: {log.axis.end:,}{f' of {total:,}' if total else ''} steps are logged."
-        return f'<p class="lede">{text}{f" It stopped: {escape(reason)}." if reason else ""}</p>'
+        text = f"{log.axis.end:,}{f' of {total:,}' if total else ''} steps are logged."
+        text += f" It stopped: {escape(reason)}." if reason else ""
+        return f'<p class="lede"><strong>Not finished yet:</strong> {text}</p>'
     device = "the CPU" if s["device"] == "cpu" else s["device"]
+    how = f"{s['precision']}{', compiled' if s['compile'] else ''}, {number(s['tokens_per_second'], 0)} tokens a second"
     text = (
         f"A model of {amount(s['parameters'])} parameters, trained on {amount(s['tokens'])} tokens in "
-        f"{duration(s['seconds'])} on {escape(device)} ({escape(s['precision'])}{', compiled' if s['compile'] else ''}, "
-        f"{s['tokens_per_second']:,.0f} tokens a second). It needs <strong>{number(s['val_bpb'])} bits for each byte"
-        "</strong> of text that was held out from training."
+        f"{duration(s['seconds'])} on {escape(device)} ({escape(how)}). It needs <strong>{number(s['val_bpb'])} bits for "
+        "each byte</strong> of text that was held out from training."
     )
     if packed := log.packed("all"):
         text += " For the same text " + listing([f"{escape(name)} needs {number(bpb)}" for name, bpb in packed.items()])
@@ -326,9 +327,12 @@ def held_out(log: Log) -> str:
     lines = [Line("your model", seen, STYLES[0], dots=len(seen) <= 40)]
     for (name, bpb), style in zip(log.packed("all").items(), STYLES[1:]):
         passed = next((step for step, y in seen if y < bpb), None)
-        facts.append(f"it passed {name} ({bpb:.2f}) by step {passed:,}" if passed else f"it did not pass {name} ({bpb:.2f})")
+        facts.append(f"below {name} ({bpb:.2f}) by step {passed:,}" if passed else f"not below {name} ({bpb:.2f})")
         lines.append(Line(name, [(0, bpb), (log.axis.end, bpb)], style))
-    note = "How long the text would become if your model's predictions compressed it; with none, a byte takes 8 bits."
+    note = (
+        "Bits per byte is the size that the text would have if it were compressed with your model's predictions; "
+        "without any prediction a byte takes 8 bits."
+    )
     if log.summary and (most := log.setting("train", "eval_tokens")):
         note += f" The last dot is measured on all held-out text, those before it on at most {most:,} tokens of it."
     chart = figure("Bits per byte", "; ".join(facts) + ".", line_chart, "bits per byte", lines, log.axis)
@@ -343,9 +347,16 @@ def training(log: Log) -> str:
         charts.append(f"<h3>{title}</h3>" + figure(title, sentence, line_chart, *args, log.axis, **options))
 
     if raw := points(log.steps, "train_loss"):
-        mean, held = smooth(raw), points(log.evaluations, "val_loss")
-        lines = [Line("", thin(raw), "raw"), Line("training", mean, "solid")]
-        text = f"From {raw[0][1]:.2f} to {mean[-1][1]:.2f} nats per token"
+        middle, held = smooth(raw), points(log.evaluations, "val_loss")
+        # the first fiftieth falls so steeply that it would leave no height for the rest, and so does a single spike
+        start = middle[len(middle) // 50][0]
+        top = max(y for step, y in middle + held if step >= start)
+        lines = [
+            Line("", [(step, min(y, top)) for step, y in thin(raw) if step >= start], "raw"),
+            Line("training", [(step, y) for step, y in middle if step >= start], "solid"),
+        ]
+        above = " (above the picture)" if raw[0][1] > top else ""
+        text = f"From {raw[0][1]:.2f}{above} to {middle[-1][1]:.2f} nats per token"
         if vocab := log.setting("model", "vocab_size"):
             text += f", where an even guess among {vocab:,} tokens costs {math.log(vocab):.2f}"
         if held:
@@ -353,7 +364,7 @@ def training(log: Log) -> str:
             lines.append(Line("held-out", held, "dashed"))
         if bad := len(log.steps) - len(raw):
             text += f"; not finite, and left out: {bad:,}"
-        add("Loss", text + ".", "nats per token", lines, height=380)
+        add("Loss", text + ".", "nats per token", lines)
     if rates := points(log.steps, "lr"):
         peak = max(rate for _, rate in rates)
         top = [step for step, rate in rates if rate >= 0.999 * peak]
@@ -362,8 +373,8 @@ def training(log: Log) -> str:
             text += f" Muon's has the same shape, with its peak at {log.setting('optim', 'matrix_lr')}."
         add("Learning rate", text, "per step", [Line("AdamW", thin(rates), "solid")], height=150, from_zero=True)
     if norms := [(step, norm) for step, norm in points(log.steps, "grad_norm") if norm > 0]:
-        values, clip = sorted(norm for _, norm in norms), log.setting("optim", "clip")
-        text = f"Its median is {values[len(values) // 2]:.2g}, the largest {values[-1]:.2g}"
+        values, clip = [norm for _, norm in norms], log.setting("optim", "clip")
+        text = f"Its median is {median(values):.2g}, the largest {max(values):.2g}"
         lines = [Line("", thin(norms), "raw"), Line("gradient", smooth(norms), "solid")]
         if clip:
             text += f"; {sum(norm > clip for norm in values):,} of {len(values):,} were clipped to {clip:g}"
@@ -384,9 +395,10 @@ def domains(log: Log) -> str:
     if is_finite(log.summary["val_bpb"]):
         groups["all"] = {"your model": log.summary["val_bpb"], **log.packed("all")}
     columns = list(dict.fromkeys(column for bars in groups.values() for column in bars))
-    rows = [["", *columns]] + [[name, *(number(bars.get(c), 3) for c in columns)] for name, bars in groups.items()]
-    body = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f'{figure("By domain", text, bar_chart, groups)}<table class="numbers">{body}</table>'
+    rows = "<tr><th></th>" + "".join(f"<th>{escape(column)}</th>" for column in columns) + "</tr>"
+    for name, bars in groups.items():
+        rows += f"<tr><th>{escape(name)}</th>{''.join(f'<td>{number(bars.get(c), 3)}</td>' for c in columns)}</tr>"
+    return f'{figure("By domain", text, bar_chart, groups)}<table class="numbers">{rows}</table>'
 
 
 def samples(log: Log) -> str:
@@ -415,7 +427,7 @@ def set_up(log: Log) -> str:
         for name, value in values.items():
             shown = escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
             shown = shown if usual.get(name, value) == value else f"<b>{shown}</b>"
-            rows.append(f"<tr><td>{escape(name)}</td><td>{shown}</td></tr>")
+            rows.append(f"<tr><th>{escape(name)}</th><td>{shown}</td></tr>")
         return f"<table>{''.join(rows)}</table>"
 
     usual = json.loads(RunConfig().to_json())
@@ -444,7 +456,9 @@ def what_next(log: Log) -> str:
             longer = f"--steps {4 * log.summary['steps']}{limit} --out {shlex.quote(out + '-longer')}"
             lines.append((f"{again} {longer}", "Train a new one four times as long"))
         else:
-            lines.append((f"{typed if ' --out' in typed else f'{typed} --out {run}'} --resume", "Go on where it stopped"))
+            typed += "" if " --out" in typed else f" --out {run}"
+            typed += "" if " --resume" in typed else " --resume"
+            lines.append((typed, "Go on where it stopped"))
     shown = "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(line)}</pre>' for line, why in lines)
     return f'{shown}<p class="note">In an active environment, python -m minigpt does the same as python3 course.py.</p>'
 
@@ -457,16 +471,17 @@ def page(log: Log) -> str:
         "Bits per byte of held-out text": held_out, "Training": training, "By domain": domains,
         "What it writes": samples, "Set-up": set_up, "What next": what_next,
     }  # fmt: skip
-    body = "".join(f"<section><h2>{title}</h2>{make(log)}</section>" for title, make in sections.items())
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
-        # the browser itself makes sure that nothing is loaded from anywhere
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-        "script-src 'unsafe-inline'\">"
-        f'<meta name="color-scheme" content="light dark"><title>{name} – minigpt</title><style>{STYLE}</style></head>\n'
-        f'<body><header><p class="note">minigpt run {when}</p><h1>{name}</h1>{introduction(log)}</header>\n{body}\n'
-        f"<script>{SCRIPT}</script></body></html>\n"
-    )
+    body = "\n".join(f"<section><h2>{title}</h2>{make(log)}</section>" for title, make in sections.items())
+    # the policy lets the browser itself see to it that nothing is loaded from anywhere
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<meta http-equiv="Content-Security-Policy"
+ content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
+<meta name="color-scheme" content="light dark"><title>{name} – minigpt</title><style>{STYLE}</style></head>
+<body><header><p class="note">minigpt run {when}</p><h1>{name}</h1>{introduction(log)}</header>
+{body}
+<script>{SCRIPT}</script></body></html>
+"""
 
 
 def write(folder: Path) -> Path:
@@ -481,8 +496,8 @@ def write(folder: Path) -> Path:
 STYLE = """
 :root { --paper: #fff; --ink: #1c2127; --soft: #5a6472; --grid: #e3e6ea; --panel: #f5f6f8; --solid: #0072b2;
   --dashed: #d55e00; --dotted: #009e73 }
-@media screen and (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #e4e7ea; --soft: #9ba5b1; --grid: #2c3239;
-  --panel: #1e2227; --solid: #56b4e9; --dashed: #e69f00; --dotted: #00b386 } }
+@media screen and (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #e4e7ea; --soft: #9ba5b1;
+  --grid: #2c3239; --panel: #1e2227; --solid: #56b4e9; --dashed: #e69f00; --dotted: #00b386 } }
 body { max-width: 840px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1rem; overflow-wrap: anywhere }
@@ -515,9 +530,10 @@ text, td, tspan { font-variant-numeric: tabular-nums }
 .bar.dotted { fill: var(--dotted) }
 table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 1.5rem; width: 100% }
 caption { text-align: left; font-weight: 600; padding: .3rem 0 }
-td { vertical-align: top; padding: .2rem .8rem .2rem 0; border-top: 1px solid var(--grid); overflow-wrap: anywhere }
-td:first-child, .numbers tr:first-child { color: var(--soft) }
-.numbers td + td { text-align: right; width: 20% }
+th, td { vertical-align: top; padding: .2rem 0 .2rem .8rem; border-top: 1px solid var(--grid); overflow-wrap: anywhere }
+th { font-weight: normal; color: var(--soft) }
+th:first-child { text-align: left; padding-left: 0 }
+.numbers td, .numbers th + th { text-align: right; width: 20% }
 .parts { columns: 2 20rem; column-gap: 2rem }
 .parts table { break-inside: avoid }
 pre { background: var(--panel); border-radius: 6px; padding: .7rem .9rem; margin: .3rem 0 1rem; font-size: .875rem;

@@ -260,12 +260,12 @@ def train_bpe(
         )
     if len(set(special_tokens)) < len(special_tokens) or "" in special_tokens:
         raise UserError("Special tokens must be different from each other and not empty.")
+    chunks = count_chunks([texts] if isinstance(texts, str) else texts, pattern, workers)
+    if not chunks:
+        raise UserError("There is no text to train a tokenizer on: every document is empty.")
     collecting = gc.isenabled()
-    gc.disable()  # we make lists by the million and no cycles: looking for some would take a fifth of the time
+    gc.disable()  # learn_merges makes lists by the million and no cycles: to look for some would take a fifth of its time
     try:
-        chunks = count_chunks([texts] if isinstance(texts, str) else texts, pattern, workers)
-        if not chunks:
-            raise UserError("There is no text to train a tokenizer on: every document is empty.")
         return Tokenizer(learn_merges(chunks, merges), tuple(special_tokens), pattern)
     finally:
         if collecting:

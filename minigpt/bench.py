@@ -1,0 +1,275 @@
+"""How fast, as ratios to a peer measured in the same run: `python -m minigpt bench`.
+
+A ratio above 1 means that we are faster. Peers that are installed (tokenizers, tiktoken) are found; nanoGPT is a folder
+with its source: --peer nanogpt=DIR. Where there is no peer, the absolute figure stands alone. Times are the best of a few
+tries, tries of the two sides alternating, since a machine that is busy for a moment should not decide.
+"""
+import json
+import math
+import pickle
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from .config import ModelConfig, OptimConfig, UserError, preset
+
+
+@dataclass(frozen=True)
+class Result:
+    """One line of the table: our figure, the peer's, and how many times as good ours is."""
+
+    name: str
+    ours: float
+    unit: str
+    peer: str = ""
+    theirs: float | None = None
+    ratio: float | None = None
+    bar: float | None = None
+    """The ratio that this project promises to reach."""
+
+
+def alternate(tries: int, *functions: Callable[[], float]) -> list[float]:
+    """The smallest figure of each function, called in turn."""
+    results = [[function() for function in functions] for _ in range(tries)]
+    return [min(column) for column in zip(*results)]
+
+
+def seconds(function: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def whole_process(command: list[str], cwd: Path | None = None) -> tuple[float, str]:
+    """(seconds, output) of a command from start to exit."""
+    start = time.perf_counter()
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    took = time.perf_counter() - start
+    if done.returncode:
+        raise UserError(f"{' '.join(command[:4])}… failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}.")
+    return took, done.stdout
+
+
+def corpus(domain: str, size: int) -> str:
+    """The first `size` characters of a built-in domain."""
+    from .text.sources import builtin
+
+    text = ""
+    for document in builtin([domain]):
+        text += document.text + "\n\n"
+        if len(text) >= size:
+            break
+    return text[:size]
+
+
+# ---- tokenizer -------------------------------------------------------------------------------------------------------
+
+
+def bpe_training() -> Result:
+    """10 MB of books, 8,192 tokens, the same split pattern, two processes or threads for both."""
+    from .tokenizer import GPT2_PATTERN, train_bpe
+
+    text = corpus("books", 10_000_000)
+    lines = text.splitlines(keepends=True)
+    blocks = ["".join(lines[i : i + 1000]) for i in range(0, len(lines), 1000)]
+    ours = lambda: seconds(lambda: train_bpe(blocks, 8192, workers=2))  # noqa: E731
+    if not find_spec("tokenizers"):
+        return Result("train BPE on 10 MB", ours(), "s")
+    import tokenizers
+    from tokenizers import models, pre_tokenizers, trainers
+
+    def theirs():
+        tokenizer = tokenizers.Tokenizer(models.BPE())
+        split = pre_tokenizers.Split(tokenizers.Regex(GPT2_PATTERN), "isolated")
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        alphabet = pre_tokenizers.ByteLevel.alphabet()
+        trainer = trainers.BpeTrainer(vocab_size=8192, initial_alphabet=alphabet, show_progress=False)
+        return seconds(lambda: tokenizer.train_from_iterator(blocks, trainer))
+
+    a, b = alternate(3, ours, theirs)
+    return Result("train BPE on 10 MB", a, "s", f"tokenizers {tokenizers.__version__}", b, b / a, 1 / 0.9)
+
+
+def bpe_encoding() -> Result:
+    """10 MB of books with a vocabulary of 4,096, one thread, against tiktoken called directly."""
+    import tiktoken
+
+    from .tokenizer import train_bpe
+
+    text = corpus("books", 10_000_000)
+    tokenizer = train_bpe([text[:1_000_000]], 4096)
+    bare = tiktoken.Encoding("bare", pat_str=tokenizer.pattern, mergeable_ranks=tokenizer.ranks, special_tokens={})
+    a, b = alternate(3, lambda: seconds(lambda: tokenizer.encode_to_numpy(text)),
+                     lambda: seconds(lambda: bare.encode_to_numpy(text)))  # fmt: skip
+    megabytes = len(text.encode()) / 1e6
+    return Result("encode", megabytes / a, "MB/s", f"tiktoken {tiktoken.__version__}", megabytes / b, b / a, 0.95)
+
+
+# ---- data ------------------------------------------------------------------------------------------------------------
+
+
+def open_200_gigabytes() -> Result:
+    """A folder of 1,000 sparse shards of 100 M tokens."""
+    from .shards import MANIFEST, VERSION, Shards
+
+    with tempfile.TemporaryDirectory() as folder:
+        tokens = 100_000_000
+        shard = {"tokens": tokens, "documents": 1, "bytes": 4 * tokens, "sha256": "0" * 64}
+        split = {"documents": 1000, "tokens": 1000 * tokens, "bytes": 4000 * tokens, "domains": {}}
+        shards = [shard | {"file": f"train_{i:05d}.bin"} for i in range(1000)]
+        for entry in shards:
+            with open(Path(folder, entry["file"]), "wb") as file:
+                file.truncate(2 * tokens)
+        empty = {"documents": 0, "tokens": 0, "bytes": 0, "domains": {}, "shards": []}
+        manifest = {"version": VERSION, "dtype": "uint16", "vocab_size": 50257, "eot": 50256, "tokenizer": "0" * 64,
+                    "split_rule": "", "splits": {"train": split | {"shards": shards}, "val": empty}}  # fmt: skip
+        Path(folder, MANIFEST).write_text(json.dumps(manifest))
+        took = seconds(lambda: Shards.open(folder, context=1024).batch(0, 12345, 512))
+    return Result("open 200 GB of shards and draw a batch", took, "s")
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+NANOGPT_SHAPE = ModelConfig("gpt2", layers=4, width=128, heads=4, kv_heads=4, head_size=32, mlp_width=512, context=64,
+                            vocab_size=65, activation="gelu", norm_eps=1e-5)  # fmt: skip
+NANOGPT_FLAGS = ("--device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 "
+                 "--n_head=4 --n_embd=128 --max_iters={steps} --lr_decay_iters=2000 --dropout=0.0").split()  # fmt: skip
+
+
+def training_speed(nanogpt: Path | None) -> Result:
+    """Tokens a second at nanoGPT's CPU shape, fp32, not compiled: whole steps with their batches, ours and theirs."""
+    import torch
+
+    from .optim import build_optimizers
+    from .model import GPT
+
+    model = GPT(NANOGPT_SHAPE)
+    optimizers = build_optimizers(model, OptimConfig(optimizer="adamw"))
+    data = torch.randint(NANOGPT_SHAPE.vocab_size, (1_000_000,))
+
+    def ours(steps: int = 200) -> float:
+        times = []
+        for step in range(steps):
+            start = time.perf_counter()
+            rows = data[step * 12 * 65 : (step + 1) * 12 * 65].view(12, 65)
+            (model(rows[:, :-1], rows[:, 1:], reduction="sum") / (12 * 64)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimizer in optimizers:
+                optimizer.step()
+                optimizer.zero_grad()
+            times.append(time.perf_counter() - start)
+        return sorted(times)[steps // 2] / (12 * 64)
+
+    name = "training step at nanoGPT's CPU shape"
+    if nanogpt is None:
+        return Result(name, 1 / ours(), "tokens/s")
+
+    def theirs() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            _, output = run_nanogpt(nanogpt, plays(), Path(folder), steps=200)
+        times = sorted(float(ms) for ms in re.findall(r"iter \d+: .*time ([\d.]+)ms", output))
+        return times[len(times) // 2] / 1000 / (12 * 64)
+
+    a, b = alternate(3, ours, theirs)
+    return Result(name, 1 / a, "tokens/s", "nanoGPT", 1 / b, b / a, 1.0)
+
+
+def plays() -> str:
+    """1.1 MB of Shakespeare's plays."""
+    from .text.sources import builtin
+
+    wanted = ("drama/shakespeare/", "drama/problemE/Esample01")
+    return "\n\n".join(d.text for d in builtin(["drama"]) if d.id.startswith(wanted))
+
+
+def run_nanogpt(source: Path, text: str, folder: Path, steps: int) -> tuple[float, str]:
+    """nanoGPT's CPU recipe (its README) on a text, as a whole process: (seconds, output). Its data is characters."""
+    import numpy as np
+
+    letters = sorted(set(text))
+    ids = np.array([letters.index(c) for c in text], np.uint16)
+    cut = int(len(ids) * 0.9)
+    ids[:cut].tofile(folder / "train.bin")
+    ids[cut:].tofile(folder / "val.bin")
+    (folder / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(letters)}))  # nanoGPT's own format; only it reads it
+    flags = [flag.format(steps=steps) for flag in NANOGPT_FLAGS]
+    command = [sys.executable, "train.py", "config/train_shakespeare_char.py", f"--dataset={folder}", f"--out_dir={folder / 'out'}"]
+    return whole_process(command + flags, cwd=source)
+
+
+def time_to_loss(nanogpt: Path | None, target: float = 2.7205) -> Result:
+    """Seconds of whole process, imports, tokenizer and evaluation included, to the loss that nanoGPT's CPU recipe reaches
+    (by default its published 1.8857 nats a character): 1.1 MB of plays, the first nine tenths for training."""
+    text = plays()
+    cut = int(len(text) * 0.9)
+    with tempfile.TemporaryDirectory() as name:
+        folder, theirs = Path(name), None
+        if nanogpt is not None:
+            theirs, output = run_nanogpt(nanogpt, text, folder, steps=2000)
+            nats = float(re.findall(r"val loss ([\d.]+)", output)[-1])
+            target = nats / math.log(2) * len(text[cut:]) / len(text[cut:].encode())
+        (folder / "train.txt").write_text(text[:cut], encoding="utf-8")
+        (folder / "val.txt").write_text(text[cut:], encoding="utf-8")
+        command = [sys.executable, "-m", "minigpt", "pretrain", "--preset", "shakespeare", "--text", str(folder / "train.txt"),
+                   "--val-text", str(folder / "val.txt"), "--target-bpb", f"{target:.4f}"]  # fmt: skip
+        ours = min(whole_process([*command, "--out", str(folder / f"run{i}")])[0] for i in range(3))
+        found = json.loads((folder / "run0/summary.json").read_text())["val_bpb"]
+    name = f"time to {target:.4f} bits per byte on plays (reached {found:.4f})"
+    return Result(name, ours, "s", *(("nanoGPT", theirs, theirs / ours, 15.0) if theirs else ()))
+
+
+def generation() -> Result:
+    """Greedy tokens up to a context of 512, at the size of the default run: KV cache against recomputing everything."""
+    from dataclasses import replace
+
+    from .generate import generate
+    from .model import GPT
+
+    model, tokens = GPT(replace(preset("tiny").model, context=512)), {}
+
+    def run(cache: bool) -> float:
+        def go():
+            tokens[cache] = generate(model, [[7]], max_tokens=511, temperature=0.0, cache=cache)
+
+        return seconds(go)
+
+    a, b = alternate(2, lambda: run(True), lambda: run(False))
+    assert tokens[True] == tokens[False], "the cache changed the greedy tokens"
+    return Result("generate 511 tokens", 511 / a, "tokens/s", "the uncached loop", 511 / b, b / a, 5.0)
+
+
+def default_speed() -> Result:
+    """Training tokens a second of the default run, as this machine's probe would compute it, from a run of a minute."""
+    with tempfile.TemporaryDirectory() as folder:
+        whole_process([sys.executable, "-m", "minigpt", "pretrain", "--time-limit", "75", "--samples", "0", "--out",
+                       str(Path(folder) / "run"), "--compile", "on"])  # fmt: skip
+        summary = json.loads((Path(folder) / "run/summary.json").read_text())
+    return Result(f"train the default model ({summary['precision']})", summary["tokens_per_second"], "tokens/s")
+
+
+def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
+    """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
+    if nanogpt is not None and not (nanogpt / "train.py").exists():
+        raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
+    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, training_speed, time_to_loss, default_speed]
+    rows = []
+    for bench in benches:
+        if only in bench.__name__:
+            result = bench(nanogpt) if bench in (training_speed, time_to_loss) else bench()
+            rows.append(asdict(result))
+            print(line(result), file=sys.stderr)
+    return rows
+
+
+def line(r: Result) -> str:
+    """Example: encode: 11.2 MB/s, tiktoken 0.14.0 11.3 MB/s, ratio 0.99 (promised: 0.95)"""
+    text = f"{r.name}: {r.ours:,.3g} {r.unit}"
+    if r.ratio is not None:
+        text += f"; {r.peer} {r.theirs:,.3g} {r.unit}; ratio {r.ratio:.2f} (promised: {r.bar:.2f})"
+    return text

@@ -1,0 +1,1 @@
+"""The learner's side of minigpt. It may import anything; nothing imports it but the command line."""
