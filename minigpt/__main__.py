@@ -22,7 +22,7 @@ def pretrain(argv: list[str]) -> int:
     chooser.add_argument("--depth", type=int)
     chosen, rest = chooser.parse_known_args(argv)
     default = preset(chosen.preset) if chosen.depth is None else depth(chosen.depth)
-    about = "Flags change a preset (--preset NAME, default tiny) or the settings of a depth (--depth N); defaults shown are its own."
+    about = "Flags change a preset (--preset NAME, default tiny) or a depth (--depth N); the defaults shown are its own."
     rest = ["--start-from" if arg == "--from" else arg for arg in rest]
     config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
     from .train import Diverged, Run, pretrain
@@ -101,7 +101,8 @@ def evaluate(run: str, text: str = "", stride: int = 0, json: bool = False) -> i
     if text:
         whole = "\n\n".join(document.text for document in read_text([text]))
         key = "bits_per_byte_sliding" if stride else "bits_per_byte"
-        found = {key: bits_per_byte(loaded.model, loaded.tokenizer, whole, stride=stride or None), "bytes": len(whole.encode())}
+        bpb = bits_per_byte(loaded.model, loaded.tokenizer, whole, stride=stride or None)
+        found = {key: bpb, "bytes": len(whole.encode())}
     else:
         found = {"val_bpb": loaded.summary["val_bpb"], "domains": loaded.summary["domains"]}
     print(json_.dumps(found) if json else "\n".join(f"{key}: {value}" for key, value in found.items()))
@@ -156,8 +157,8 @@ def chat(run: str, max_tokens: int = 120, temperature: float = 0.8, seed: int = 
         tokens, shown = [loaded.tokenizer.eot, *loaded.tokenizer.encode(line)], ""
         written: list[int] = []
         print(line, end="", flush=True)
-        for token in stream(loaded.model, tokens, max_tokens=max_tokens, temperature=temperature, top_p=0.95, seed=seed + turn,
-                            stop_tokens=[loaded.tokenizer.eot]):  # fmt: skip
+        options = dict(max_tokens=max_tokens, temperature=temperature, top_p=0.95, seed=seed + turn)
+        for token in stream(loaded.model, tokens, stop_tokens=[loaded.tokenizer.eot], **options):
             written.append(token)
             text = loaded.tokenizer.decode(written)
             if not text.endswith("\ufffd"):  # half a character: wait for the rest of it
@@ -220,11 +221,13 @@ def doctor(json: bool = False) -> int:
         print(json_.dumps({"checks": [check._asdict() for check in checks]}))
     else:
         for check in checks:
-            print(f"{'ok ' if check.ok else 'NO '} {check.name:<13} {check.found}" + ("" if check.ok else f"\n      → {check.remedy}"))
+            print(f"{'ok ' if check.ok else 'NO '} {check.name:<13} {check.found}")
+            if not check.ok:
+                print(f"      → {check.remedy}")
     return 0 if all(check.ok for check in checks) else 1
 
 
-VERBS = {"prepare": prepare, "pretrain": pretrain, "evaluate": evaluate, "sample": sample, "chat": chat, "report": report, "bench": bench, "doctor": doctor}
+VERBS = {verb.__name__: verb for verb in (prepare, pretrain, evaluate, sample, chat, report, bench, doctor)}
 
 
 def parse(what, argv: list[str], verb: str, **options):

@@ -1,8 +1,8 @@
 """Parameters, floating-point operations and memory of a model, from its config alone.
 
-The letters are those of model.py: B sequences, T tokens, C width, H query heads, K key/value heads, D head size, V
-vocabulary, P padded vocabulary, M width of the MLP. Nothing is built or run, so a model of a trillion parameters costs no
-more than one of a million. Bytes are bytes (a GiB is 2**30 of them); one multiply-add is two FLOPs.
+The letters are those of model.py: B sequences, T tokens, C width, H query heads, K key/value heads, D head size, L
+layers, M width of the MLP. Nothing is built or run, so a model of a trillion parameters costs no more than one of a
+million. Bytes are bytes (a GiB is 2**30 of them); one multiply-add is two FLOPs.
 """
 from bisect import bisect_right
 
@@ -12,7 +12,8 @@ from .config import ModelConfig, UserError
 def parameter_breakdown(c: ModelConfig) -> dict[str, int]:
     """Parameters by part. Rows that only pad the vocabulary are not counted; a tied head is part of the embedding.
 
-    >>> parameter_breakdown(ModelConfig(layers=2, width=8, heads=2, kv_heads=1, head_size=4, mlp_width=16, vocab_size=10))
+    >>> c = ModelConfig(layers=2, width=8, heads=2, kv_heads=1, head_size=4, mlp_width=16, vocab_size=10)
+    >>> parameter_breakdown(c)
     {'embedding': 80, 'positions': 0, 'attention': 384, 'mlp': 768, 'norms': 56, 'head': 0}
     """
     attention, mlp = block_matrices(c)
@@ -59,20 +60,21 @@ def forward_flops(c: ModelConfig, batch: int, tokens: int) -> int:
     """FLOPs of the matrix products in one forward pass over (batch, tokens).
 
     2 for each matmul parameter and token; and in each layer 2 * T * T * D per head for the scores and as many for the
-    weighted sum. As torch's own counter, this takes the T by T square in full, although causal attention needs half of it.
+    weighted sum. Like torch's own counter, this takes the T by T square in full, though causal attention needs half.
     """
     return batch * tokens * (2 * matmul_parameters(c) + 4 * c.layers * c.heads * c.head_size * tokens)
 
 
 def flops_per_token(c: ModelConfig, context: int | None = None) -> int:
-    """FLOPs to train on one token, 6 N + 12 L H D T: the backward pass costs two forward passes, since each product needs a
-    gradient for both of its factors (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B)."""
+    """FLOPs to train on one token, 6 N + 12 L H D T, with N matmul parameters: backward costs two forward passes, since
+    each product needs a gradient for both factors (Kaplan et al. 2020, section 2.1; Chowdhery et al. 2022, appendix B).
+    """
     T = c.context if context is None else context
     return 3 * forward_flops(c, 1, T) // T
 
 
 def training_flops(c: ModelConfig, tokens: float, context: int | None = None) -> float:
-    """FLOPs to train on so many tokens, in sequences of `context`; what is computed twice to save memory counts once."""
+    """FLOPs to train on so many tokens, in sequences of `context`; what is recomputed to save memory counts once."""
     return flops_per_token(c, context) * tokens
 
 
@@ -112,9 +114,10 @@ def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: 
 
     weights, gradients   4 bytes a parameter each, whatever the precision
     optimizer            AdamW 8 bytes a parameter; Muon 4 for the matrices it moves
-    activations          what autograd keeps for backward, see `activation_bytes`; under autocast also the weights' copies
-    logits               log-probabilities kept, their gradient, and the gradient of the logits: three times 4 bytes (four with a
-                         soft-cap), for as many tokens as the loss takes at once; in chunks, also the sum of the head's gradient
+    activations          what autograd keeps for backward, see `activation_bytes`; under autocast also copies of weights
+    logits               log-probabilities kept, their gradient, and the gradient of the logits: three times 4 bytes
+                         (four with a soft-cap), for as many tokens as the loss takes at once; if it works in chunks,
+                         also the sum of the head's gradient
 
     Compiled code keeps less. Left out: temporaries below a layer's size, and what the allocator wastes.
     """
@@ -122,6 +125,7 @@ def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: 
 
     stored = parameters(c) + (c.padded_vocab - c.vocab_size) * c.width * (1 if c.tied else 2)
     by_muon = c.layers * sum(block_matrices(c)) if optimizer == "muon" else 0
+    copies = 0 if precision == "fp32" else 2 * matmul_parameters(c)
     tokens, at_once = batch_size * c.context, max(1, LOGITS_AT_ONCE // c.padded_vocab)
     logits = (16 if c.softcap else 12) * min(tokens, at_once) * c.padded_vocab
     if tokens > at_once:
@@ -130,19 +134,19 @@ def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: 
         "weights": 4 * stored,
         "gradients": 4 * stored,
         "optimizer": 8 * (stored - by_muon) + 4 * by_muon,
-        "activations": tokens * activation_bytes(c, precision) + (2 * matmul_parameters(c) if precision != "fp32" else 0),
+        "activations": tokens * activation_bytes(c, precision) + copies,
         "logits": logits,
     }
     return {**parts, "total": sum(parts.values())}
 
 
 def activation_bytes(c: ModelConfig, precision: str = "fp32") -> int:
-    """Bytes that autograd keeps for each token until backward, without the logits; attention as SDPA does it (no T by T).
+    """Bytes that autograd keeps for each token until backward, without the logits; attention as SDPA does it.
 
-    The residual stream and the norms stay in fp32, 4 bytes; the inputs of matrix products are e bytes, 4 or 2 under autocast,
-    which makes a copy for each product. Per layer, with q = H D and kv = K D:
+    The residual stream and the norms stay in fp32, 4 bytes; the inputs of matrix products have e bytes, 4, or 2 under
+    autocast, which makes a copy for each product. Per layer, with q = H D and kv = K D:
 
-        2 norms             4 C each for the input; RMSNorm 4 C more for the normalised one (on CUDA a fused kernel saves these)
+        2 norms             4 C each for the input, RMSNorm 4 C more for the normalised one (CUDA's fused kernel: none)
         QK-norm             8 q + 8 kv, modern only
         inputs of q, k, v   4 C, or 3 * 2 C under autocast
         SDPA                4 e q: queries, keys and values (repeated for each query head), output; 4 H for the softmax
@@ -160,6 +164,9 @@ def activation_bytes(c: ModelConfig, precision: str = "fp32") -> int:
     return c.layers * (2 * norm + inputs + attention + mlp + 2 * masks) + norm + e * c.width + masks
 
 
-def largest_micro_batch(c: ModelConfig, bytes_available: float, precision: str = "fp32", optimizer: str = "adamw") -> int:
+def largest_micro_batch(
+    c: ModelConfig, bytes_available: float, precision: str = "fp32", optimizer: str = "adamw"
+) -> int:
     """The most sequences whose training step fits into so many bytes, weights and optimizer included; at least 1."""
-    return max(1, bisect_right(range(1, 2**20), bytes_available, key=lambda n: memory(c, n, precision, optimizer)["total"]))
+    need = lambda sequences: memory(c, sequences, precision, optimizer)["total"]
+    return max(1, bisect_right(range(1, 2**20), bytes_available, key=need))

@@ -143,6 +143,8 @@ class OptimConfig:
             raise UserError(f"batch_tokens must be at least 1, not {self.batch_tokens}.")
         if self.steps < 0 or self.tokens < 0:
             raise UserError("steps and tokens cannot be negative.")
+        if self.schedule == "wsd" and self.warmup + self.decay > 1:
+            raise UserError(f"warmup ({self.warmup}) and decay ({self.decay}) are shares of the run and must add up to at most 1.")
 
 
 @dataclass(frozen=True)

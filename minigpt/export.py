@@ -1,8 +1,8 @@
 """To Hugging Face and back: a folder that `transformers` and vLLM open without any code of ours, and the reverse.
 
-Our two families are two architectures that everyone serves: `gpt2` is GPT2LMHeadModel, `modern` is Qwen3ForCausalLM. So
-there is nothing to compute here, only names to translate. Three tables say how, and both directions read them: FIELDS for
-the config, FIXED for what their configs could say and ours cannot, NAMES for the weights.
+Our two families are two architectures that everyone serves: `gpt2` is GPT2LMHeadModel, `modern` is Qwen3ForCausalLM.
+So there is nothing to compute here, only names to translate. Three tables say how, and both directions read them:
+FIELDS for the config, FIXED for what their configs could say and ours cannot, NAMES for the weights.
 """
 import json
 import os
@@ -20,53 +20,31 @@ from .model import GPT
 from .tokenizer import END_OF_TEXT, Tokenizer, printable
 
 FIELDS = {
-    "gpt2": {
-        "layers": "n_layer",
-        "width": "n_embd",
-        "heads": "n_head",
-        "mlp_width": "n_inner",
-        "context": "n_positions",
-        "vocab_size": "vocab_size",
-        "tied": "tie_word_embeddings",
-        "norm_eps": "layer_norm_epsilon",
-    },
-    "modern": {
-        "layers": "num_hidden_layers",
-        "width": "hidden_size",
-        "heads": "num_attention_heads",
-        "kv_heads": "num_key_value_heads",
-        "head_size": "head_dim",
-        "mlp_width": "intermediate_size",
-        "context": "max_position_embeddings",
-        "vocab_size": "vocab_size",
-        "tied": "tie_word_embeddings",
-        "norm_eps": "rms_norm_eps",
-        "rope_base": "rope_theta",
-    },
-}
+    "gpt2": dict(
+        layers="n_layer", width="n_embd", heads="n_head", mlp_width="n_inner", context="n_positions",
+        vocab_size="vocab_size", tied="tie_word_embeddings", norm_eps="layer_norm_epsilon",
+    ),
+    "modern": dict(
+        layers="num_hidden_layers", width="hidden_size", heads="num_attention_heads", kv_heads="num_key_value_heads",
+        head_size="head_dim", mlp_width="intermediate_size", context="max_position_embeddings",
+        vocab_size="vocab_size", tied="tie_word_embeddings", norm_eps="rms_norm_eps", rope_base="rope_theta",
+    ),
+}  # fmt: skip
 """Our config fields → theirs."""
 
 FIXED = {
-    "gpt2": {
-        "model_type": "gpt2",
-        "activation_function": "gelu_new",
-        "scale_attn_weights": True,
-        "scale_attn_by_inverse_layer_idx": False,
-        "add_cross_attention": False,
-        "quantization_config": None,
-    },
-    "modern": {
-        "model_type": "qwen3",
-        "hidden_act": "silu",
-        "attention_bias": False,
-        "use_sliding_window": False,
-        "rope_type": "default",
-        "quantization_config": None,
-    },
-}
+    "gpt2": dict(
+        model_type="gpt2", activation_function="gelu_new", scale_attn_weights=True, add_cross_attention=False,
+        scale_attn_by_inverse_layer_idx=False, quantization_config=None,
+    ),
+    "modern": dict(
+        model_type="qwen3", hidden_act="silu", attention_bias=False, use_sliding_window=False, rope_type="default",
+        quantization_config=None,
+    ),
+}  # fmt: skip
 """Fields of theirs that have one value in our arithmetic: written on the way out, required on the way in."""
 
-PURE = {"gpt2": {"activation": "gelu", "softcap": 0.0}, "modern": {"activation": "swiglu", "softcap": 0.0}}
+PURE = {"gpt2": dict(activation="gelu", softcap=0.0), "modern": dict(activation="swiglu", softcap=0.0)}
 """Fields of ours that have one value in theirs."""
 
 NAMES = {
@@ -101,18 +79,20 @@ NAMES = {
         "head": "lm_head",
     },
 }
-"""Our modules → theirs, * being the layer. Modules of ours that share one of theirs are stacked in it, in this order."""
+"""Our modules → theirs; * is the layer. Modules of ours that share one of theirs are stacked in it, in this order."""
 
 BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "lm_head.weight")
 """How tensors end that some files carry without need: masks, frequencies, and a head that the config ties."""
 
 
 def from_hf(folder: str | Path) -> GPT:
-    """Read a folder written by `save_pretrained` (config.json, and safetensors in one file or in shards) → GPT in fp32.
+    """Read a folder from `save_pretrained` (config.json, and safetensors in one file or in shards) → GPT in fp32.
 
-    One tensor at a time from a file that is mapped, so that the weights are in memory once. Dropout, which does not change
-    what a model says, comes in as 0. A UserError names whatever is missing, damaged, or no part of GPT-2's or Qwen3's arithmetic. Pickled
-    weights (pytorch_model.bin) are refused, since reading a pickle runs whatever code is in it.
+    One tensor at a time from a file that is mapped, so that the weights are in memory once. Dropout, which does not
+    change what a model says, comes in as 0. A UserError names whatever is missing, damaged, or no part of GPT-2's or
+    Qwen3's arithmetic. Pickled weights (pytorch_model.bin) are refused: to read a pickle is to run the code in it.
+
+    Example: `from_hf("gpt2-folder")(torch.tensor([[15496, 11]]))` gives logits (1, 2, 50257).
     """
     folder = Path(folder)
     file_of, open_file = tensor_files(folder), cache(lambda file: safe_open(file, "pt"))
@@ -125,9 +105,10 @@ def from_hf(folder: str | Path) -> GPT:
         model.head.weight.zero_()
         parameters = without_padding(model)
         for theirs, ours in stored_tensors(model).items():
-            name = theirs if theirs in file_of else theirs.removeprefix("transformer.")  # as in OpenAI's own GPT-2 files
+            # OpenAI's own GPT-2 was published without the prefix
+            name = theirs if theirs in file_of else theirs.removeprefix("transformer.")
             if name not in file_of:
-                raise UserError(f"{folder} holds no tensor {theirs!r}: its weights are incomplete, or of another model.")
+                raise UserError(f"{folder} holds no tensor {theirs!r}: its weights are incomplete or of another model.")
             try:
                 tensor = open_file(file_of.pop(name)).get_tensor(name)
             except (OSError, SafetensorError) as error:
@@ -135,19 +116,22 @@ def from_hf(folder: str | Path) -> GPT:
             parts = (tensor.T if is_transposed(theirs) else tensor).chunk(len(ours))
             for target, part in zip((parameters[name] for name in ours), parts):
                 if part.shape != target.shape:
-                    raise UserError(f"{theirs!r} in {folder} is {tuple(tensor.shape)}, which does not fit its config.json.")
+                    shape = tuple(tensor.shape)
+                    raise UserError(f"{theirs!r} in {folder} is {shape}, which does not fit its config.json.")
                 target.copy_(part)
     unread = sorted(name for name in file_of if not name.endswith(BUFFERS))
     if unread:
-        raise UserError(f"{folder} holds {unread[0]!r}, for which its config.json has no place: they are not of one model.")
+        raise UserError(f"{folder} holds {unread[0]!r}, for which its config.json has no place: is it of this model?")
     return model
 
 
 def to_hf(model: GPT, tokenizer: Tokenizer | None, folder: str | Path) -> None:
-    """Write what `AutoModelForCausalLM` and `AutoTokenizer` read, in the weights' own precision and without vocabulary padding.
+    """Write what `AutoModelForCausalLM` and `AutoTokenizer` read, in the weights' own precision, without padding.
 
-    A UserError names the field that keeps a config from being pure GPT-2 or Qwen3, or says that the folder cannot be written.
-    With a tokenizer the ids agree with ours, but for special tokens: their library finds these in plain text too.
+    A UserError names the field that keeps a config from being pure GPT-2 or Qwen3, or says that the folder cannot be
+    written. With a tokenizer the ids agree with ours, but for special tokens: their library finds these in plain text.
+
+    Example: `to_hf(run.model, run.tokenizer, "my-model")`, then `AutoModelForCausalLM.from_pretrained("my-model")`.
     """
     c, folder = model.config, Path(folder)
     for field, value in PURE[c.family].items():
@@ -157,7 +141,7 @@ def to_hf(model: GPT, tokenizer: Tokenizer | None, folder: str | Path) -> None:
                 f"{FIXED[c.family]['model_type']} knows only {value!r}."
             )
     if tokenizer is not None and tokenizer.vocab_size != c.vocab_size:
-        raise UserError(f"the tokenizer has {tokenizer.vocab_size} ids and the model {c.vocab_size}: this is not its tokenizer.")
+        raise UserError(f"the tokenizer has {tokenizer.vocab_size} ids, the model {c.vocab_size}: it is another's.")
     if (folder / "model.safetensors.index.json").exists():
         raise UserError(f"{folder} already holds a model in shards: choose another folder.")
     parameters, tensors = without_padding(model), {}
@@ -169,7 +153,8 @@ def to_hf(model: GPT, tokenizer: Tokenizer | None, folder: str | Path) -> None:
     if tokenizer is not None:
         files |= {"tokenizer.json": tokenizer_to_hf(tokenizer), "tokenizer_config.json": tokenizer_config(tokenizer, c)}
     dtype = str(model.embed.weight.dtype).removeprefix("torch.")
-    files["config.json"] = {**config_to_hf(c), "dtype": dtype, "bos_token_id": eot, "eos_token_id": eot}  # last: the folder is whole
+    # last, so that a folder with a config.json is whole
+    files["config.json"] = {**config_to_hf(c), "dtype": dtype, "bos_token_id": eot, "eos_token_id": eot}
     temporary = folder / f".model.safetensors.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -202,13 +187,13 @@ def config_from_hf(file: Path) -> ModelConfig:
     """Read config.json; a UserError names the first field that asks for other arithmetic than ours."""
     try:
         hf = json.loads(file.read_text("utf-8"))
-        kind = hf.get("model_type")
-    except (OSError, ValueError, AttributeError) as error:
+        kind, rotary = hf.get("model_type"), rope(hf)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"cannot read {file} ({error}): copy or download it again.") from None
     family = {"gpt2": "gpt2", "qwen3": "modern"}.get(kind)
     if family is None:
         raise UserError(f"{file}: model_type is {kind!r}; only gpt2 and qwen3 can be read.")
-    hf = {**hf, **rope(hf)}
+    hf |= rotary
     if hf.get("activation_function") == "gelu_pytorch_tanh":  # another name for the same function
         hf["activation_function"] = "gelu_new"
     for field, value in FIXED[family].items():
@@ -222,14 +207,18 @@ def config_from_hf(file: Path) -> ModelConfig:
         "rms_norm_eps": 1e-6,
         "num_key_value_heads": hf.get("num_attention_heads"),
     }
-    values = {ours: default.get(theirs) if hf.get(theirs) is None else hf[theirs] for ours, theirs in FIELDS[family].items()}
-    missing = [FIELDS[family][ours] for ours, value in values.items() if value is None]
-    if missing:
-        raise UserError(f"{file} lacks {missing[0]!r}.")
-    if family == "gpt2":
-        heads = values["heads"]
-        return ModelConfig("gpt2", kv_heads=heads, head_size=values["width"] // heads, activation="gelu", **values)
-    return ModelConfig("modern", activation="swiglu", **values)
+    values = {}
+    for ours, theirs in FIELDS[family].items():
+        values[ours] = default.get(theirs) if hf.get(theirs) is None else hf[theirs]
+        if values[ours] is None:
+            raise UserError(f"{file} lacks {theirs!r}.")
+    try:
+        if family == "gpt2":
+            heads = values["heads"]
+            values |= {"kv_heads": heads, "head_size": values["width"] // heads}
+        return ModelConfig(family, **PURE[family], **values)
+    except (TypeError, ValueError, ArithmeticError) as error:
+        raise UserError(f"{file} makes no sense ({error}).") from None
 
 
 def rope(hf: dict) -> dict:
@@ -246,7 +235,7 @@ def rope(hf: dict) -> dict:
 
 
 def stored_tensors(model: GPT) -> dict[str, list[str]]:
-    """Their name of each tensor in the file → our names of the parameters that are stacked in it, along the first dimension.
+    """Their name of each tensor in the file → our names of the parameters that are stacked in it, along dimension 0.
 
     GPT-2 alone stacks: {"transformer.h.0.attn.c_attn.bias": ["blocks.0.attn.q.bias", "blocks.0.attn.k.bias", …], …}
     """
@@ -262,7 +251,7 @@ def stored_tensors(model: GPT) -> dict[str, list[str]]:
 
 
 def is_transposed(theirs: str) -> bool:
-    """GPT-2's linear layers, whose names all start with c_, keep their matrices as (in, out), and torch's as (out, in)."""
+    """GPT-2's linear layers, whose names start with c_, keep their matrices as (in, out); torch's keep (out, in)."""
     return ".c_" in theirs and theirs.endswith(".weight")
 
 
@@ -280,13 +269,14 @@ def tensor_files(folder: Path) -> dict[str, Path]:
             with safe_open(single, "pt") as file:
                 return dict.fromkeys(file.keys(), single)
         if index.exists():
-            return {name: folder / Path(file).name for name, file in json.loads(index.read_text())["weight_map"].items()}
+            shards = json.loads(index.read_text())["weight_map"]
+            return {name: folder / Path(shard).name for name, shard in shards.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
         raise UserError(f"cannot read the weights in {folder} ({error}): copy or download them again.") from None
     if list(folder.glob("*.bin")):
         raise UserError(
-            f"{folder} holds its weights only as a pickle (.bin), which can run code and is never read: take the model's "
-            f"safetensors version, or load it in transformers where you trust it and call save_pretrained."
+            f"{folder} holds its weights only as a pickle (.bin), which can run code and is never read: take the "
+            f"model's safetensors version, or load it in transformers where you trust it and call save_pretrained."
         )
     raise UserError(f"{folder} holds no model: there is no model.safetensors in it.")
 
@@ -295,29 +285,18 @@ def tensor_files(folder: Path) -> dict[str, Path]:
 
 
 def tokenizer_to_hf(tokenizer: Tokenizer) -> dict:
-    """The content of a fast tokenizer's tokenizer.json: the same pattern, bytes shown as GPT-2 shows them, the same merges."""
+    """The content of a fast tokenizer's tokenizer.json: our pattern and merges, bytes shown as GPT-2 shows them."""
     specials = tokenizer.special_tokens
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": tokenizer.pattern}, "behavior": "Isolated", "invert": False}
+    flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
+    byte_level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
+    split = dict(type="Split", pattern={"Regex": tokenizer.pattern}, behavior="Isolated", invert=False)
     return {
         "version": "1.0",
-        "truncation": None,
-        "padding": None,
         "added_tokens": [{"id": i, "content": name, **flags} for name, i in specials.items()],
-        "normalizer": None,
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
-        "post_processor": None,
         "decoder": byte_level,
         "model": {
             "type": "BPE",
-            "dropout": None,
-            "unk_token": None,
-            "continuing_subword_prefix": None,
-            "end_of_word_suffix": None,
-            "fuse_unk": False,
-            "byte_fallback": False,
-            "ignore_merges": False,
             "vocab": {printable(token): i for token, i in tokenizer.ranks.items()} | specials,
             "merges": [f"{printable(a)} {printable(b)}" for a, b in tokenizer.merges],
         },
@@ -325,7 +304,7 @@ def tokenizer_to_hf(tokenizer: Tokenizer) -> dict:
 
 
 def tokenizer_config(tokenizer: Tokenizer, c: ModelConfig) -> dict:
-    """The content of tokenizer_config.json. The class is the general one: those named after models bring patterns of their own."""
+    """The content of tokenizer_config.json. The class is the general one: those of models bring their own patterns."""
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": c.context,

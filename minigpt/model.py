@@ -122,11 +122,13 @@ class GPT(nn.Module):
 
         x, flat = x.flatten(0, 1), targets.flatten()
         rows = max(1, LOGITS_AT_ONCE // self.config.padded_vocab)
-        if len(flat) <= rows or not torch.is_grad_enabled():
-            chunks = map(chunk_loss, x.split(rows), flat.split(rows))
-        else:  # keep only the inputs of each chunk, and compute its logits again when the gradient asks for them
-            chunks = (checkpoint(chunk_loss, a, b, use_reentrant=False) for a, b in zip(x.split(rows), flat.split(rows)))
-        losses = torch.cat(list(chunks))
+        pieces = list(zip(x.split(rows), flat.split(rows)))
+        if len(pieces) > 1 and torch.is_grad_enabled():
+            # keep only the inputs of each piece, and compute its logits again when the gradient asks for them
+            losses = [checkpoint(chunk_loss, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
+        else:
+            losses = [chunk_loss(*piece) for piece in pieces]
+        losses = torch.cat(losses)
         if reduction == "none":
             return losses.view_as(targets)
         return losses.sum() if reduction == "sum" else losses.sum() / (flat != -100).sum()
@@ -294,7 +296,8 @@ def named_normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:
 class KVCache:
     """Keys and values of the tokens seen so far, so that each new token costs one position instead of all of them.
 
-    Memory: 2 * layers * B * K * length * D elements. `length` counts the tokens in it; `crop(n)` forgets the rest.
+    Memory: 2 * layers * B * K * size * D elements. `length` counts the tokens in it; `crop(n)` forgets the rest. Give
+    doc_ids in all calls that share a cache, or in none.
     """
 
     def __init__(self, config: ModelConfig, batch: int, size: int, device=None, dtype=torch.float32):

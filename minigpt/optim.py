@@ -16,7 +16,7 @@ def learning_rate(step: int, steps: int, config: OptimConfig, decay_start: int |
 
     >>> c = OptimConfig(warmup=0.1, decay=0.5, final_lr=0.0)
     >>> [round(learning_rate(s, 10, c), 2) for s in range(10)]
-    [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
+    [0.5, 1.0, 1.0, 1.0, 1.0, 1.0, 0.8, 0.6, 0.4, 0.2]
     """
     warmup = round(config.warmup * steps)
     if step < warmup:
@@ -53,13 +53,13 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     than for a fixed point at 1: they end up between about 0.7 and 1.2, which serves as well (Jordan et al. 2024, "Muon").
     """
     a, b, c = 3.4445, -4.7750, 2.0315
-    wide = matrices.shape[-2] > matrices.shape[-1]
-    x = matrices.mT if wide else matrices  # the products below are then of the smaller side
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices  # the products below are then of the smaller side
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)  # all singular values are now at most 1
     for _ in range(steps):
         s = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(s, s, s, beta=b, alpha=c), x, beta=a)
-    return x.mT if wide else x
+    return x.mT if tall else x
 
 
 class Muon(torch.optim.Optimizer):

@@ -157,12 +157,13 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 
 
 def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten within [low, high]; over more than two decades the powers alone.
+    """1, 2 and 5 times the powers of ten within [low, high]; over more than two decades some of the powers alone.
 
     Example: log_ticks(0.15, 3) -> [0.2, 0.5, 1.0, 2.0]
     """
     digits = (1, 2, 5) if high < 100 * low else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = range(first, last + 1, 1 + (last - first) // 7)
     return [t for p in powers for d in digits if low <= (t := float(f"{d}e{p}")) <= high]
 
 
@@ -188,7 +189,8 @@ def line_chart(alt: str, y_name: str, lines: list[Line], x: Axis, height: int = 
     scale = math.log if log_scale else float
     values = [scale(y) for line in lines for _, y in line.points]
     low, high = 0.0 if from_zero else min(values), max(values)
-    room = 0.05 * (high - low) or 0.05 * abs(high) or 1.0
+    room = 0.05 * (high - low or abs(high))
+    room = room if room > 1e-90 else 1.0
     low, high = low - room * (not from_zero), high + room
     right, bottom, end = WIDTH - RIGHT, height - BOTTOM, max(1, x.end)
 
@@ -232,7 +234,8 @@ def bar_chart(alt: str, groups: dict[str, dict[str, float]]) -> str:
     longest = max(value for bars in groups.values() for value in bars.values()) or 1.0
     drawn, y = [], 0
     for group, bars in groups.items():
-        drawn.append(f'<text class="label" x="0" y="{y + 12}">{escape(group)}</text>')
+        short = group if len(group) < 20 else f"{group[:18]}…"
+        drawn.append(f'<text class="label" x="0" y="{y + 12}">{escape(short)}</text>')
         for (name, value), style in zip(bars.items(), STYLES):
             length = round(value / longest * (WIDTH - 300), 1)
             drawn.append(f'<text class="soft end" x="222" y="{y + 12}">{escape(name)}</text>')
@@ -297,15 +300,15 @@ def introduction(log: Log) -> str:
     s = log.summary
     if not s:
         total, reason = log.status.get("steps"), log.status.get("reason")
-        text = f"{log.axis.end:,}{f' of {total:,}' if total else ''} steps are logged."
+        text = f"the log ends at step {log.axis.end:,}{f' of {total:,}' if total else ''}."
         text += f" It stopped: {escape(reason)}." if reason else ""
         return f'<p class="lede"><strong>Not finished yet:</strong> {text}</p>'
     device = "the CPU" if s["device"] == "cpu" else s["device"]
     how = f"{s['precision']}{', compiled' if s['compile'] else ''}, {number(s['tokens_per_second'], 0)} tokens a second"
     text = (
         f"A model of {amount(s['parameters'])} parameters, trained on {amount(s['tokens'])} tokens in "
-        f"{duration(s['seconds'])} on {escape(device)} ({escape(how)}). It needs <strong>{number(s['val_bpb'])} bits for "
-        "each byte</strong> of text that was held out from training."
+        f"{duration(s['seconds'])} on {escape(device)} ({escape(how)}). It needs <strong>{number(s['val_bpb'])} bits "
+        "for each byte</strong> of text that was held out from training."
     )
     if packed := log.packed("all"):
         text += " For the same text " + listing([f"{escape(name)} needs {number(bpb)}" for name, bpb in packed.items()])
@@ -372,7 +375,7 @@ def training(log: Log) -> str:
         if log.setting("optim", "optimizer") == "muon":
             text += f" Muon's has the same shape, with its peak at {log.setting('optim', 'matrix_lr')}."
         add("Learning rate", text, "per step", [Line("AdamW", thin(rates), "solid")], height=150, from_zero=True)
-    if norms := [(step, norm) for step, norm in points(log.steps, "grad_norm") if norm > 0]:
+    if norms := [(step, norm) for step, norm in points(log.steps, "grad_norm") if norm > 1e-30]:
         values, clip = [norm for _, norm in norms], log.setting("optim", "clip")
         text = f"Its median is {median(values):.2g}, the largest {max(values):.2g}"
         lines = [Line("", thin(norms), "raw"), Line("gradient", smooth(norms), "solid")]
@@ -497,7 +500,7 @@ STYLE = """
 :root { --paper: #fff; --ink: #1c2127; --soft: #5a6472; --grid: #e3e6ea; --panel: #f5f6f8; --solid: #0072b2;
   --dashed: #d55e00; --dotted: #009e73 }
 @media screen and (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #e4e7ea; --soft: #9ba5b1;
-  --grid: #2c3239; --panel: #1e2227; --solid: #56b4e9; --dashed: #e69f00; --dotted: #00b386 } }
+  --grid: #2c3239; --panel: #1e2227; --solid: #56b4e9; --dashed: #e69f00; --dotted: #009e73 } }
 body { max-width: 840px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
 h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1rem; overflow-wrap: anywhere }
@@ -535,7 +538,7 @@ th { font-weight: normal; color: var(--soft) }
 th:first-child { text-align: left; padding-left: 0 }
 .numbers td, .numbers th + th { text-align: right; width: 20% }
 .parts { columns: 2 20rem; column-gap: 2rem }
-.parts table { break-inside: avoid }
+.parts table { break-inside: avoid; margin-top: 0 }
 pre { background: var(--panel); border-radius: 6px; padding: .7rem .9rem; margin: .3rem 0 1rem; font-size: .875rem;
   white-space: pre-wrap; overflow-wrap: anywhere; break-inside: avoid }
 .sample { font: 1rem/1.55 Charter, "Iowan Old Style", Georgia, serif }

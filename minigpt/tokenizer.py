@@ -2,8 +2,9 @@
 
 A tokenizer turns text into integers in two steps. A regular expression cuts the text into *chunks*, roughly words with
 the space before them; then, inside each chunk, bytes are merged pair by pair in the order in which training learnt the
-pairs (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units"; on bytes: Radford et al. 2019,
-section 2.2). Read `learn_merges` for the idea, `slow_encode` for its use; the rest is counting, files and GPT-2.
+pairs (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subword Units", section 3.2; on bytes:
+Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2). Read `learn_merges` for the
+idea and `slow_encode` for its use; the rest is counting, files and GPT-2.
 """
 import gc
 import hashlib
@@ -11,6 +12,7 @@ import importlib.util
 import json
 import marshal
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -95,7 +97,7 @@ class Tokenizer:
 
     @cached_property
     def token_bytes(self):
-        """int32[vocab_size]: how many bytes of text each id stands for, 0 for specials. Bits per byte divide by these."""
+        """int32[vocab_size]: bytes of text that each id stands for, 0 for specials. Bits per byte divide by these."""
         import numpy as np  # a counting worker imports this module too, and has no use for numpy's 0.1 s
 
         return np.array([len(self.vocab[i]) if i < len(self.ranks) else 0 for i in range(self.vocab_size)], np.int32)
@@ -105,9 +107,9 @@ class Tokenizer:
         """The same tokenizer as a `tiktoken.Encoding`.
 
         tiktoken knows tokens, not pairs: it joins any two neighbours whose bytes make a token, lowest id first. That is
-        the same thing only if no token can be reached by two different pairs, and none can. Take the bytes of a token at
-        two places of a text. Up to the merge that completes it, no merge crosses its borders in either place; inside,
-        the same merges in the same order meet the same bytes, so at each moment the two places are cut alike.
+        the same thing only if no token can be reached by two different pairs, and none can. Take a token's bytes at two
+        places of a text. Up to the merge that completes it, no merge crosses its borders in either place; inside, the
+        same merges in the same order meet the same bytes, so at each moment the two places are cut alike.
         """
         import tiktoken
 
@@ -218,7 +220,7 @@ def merge_bytes(chunk: bytes, ranks: dict[bytes, int], below: int = sys.maxsize)
 
 
 def _repaired(text: str) -> str:
-    """Text that UTF-8 can hold: surrogate halves that meet become their character, lonely ones U+FFFD, as in tiktoken."""
+    """Text that UTF-8 can hold: surrogate halves that meet become a character, lonely ones U+FFFD, as in tiktoken."""
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
@@ -264,7 +266,7 @@ def train_bpe(
     if not chunks:
         raise UserError("There is no text to train a tokenizer on: every document is empty.")
     collecting = gc.isenabled()
-    gc.disable()  # learn_merges makes lists by the million and no cycles: to look for some would take a fifth of its time
+    gc.disable()  # many lists and no cycles are about to be made: looking for cycles would take a fifth of the time
     try:
         return Tokenizer(learn_merges(chunks, merges), tuple(special_tokens), pattern)
     finally:
@@ -284,9 +286,10 @@ def learn_merges(chunks: dict[str, int], limit: int) -> list[tuple[bytes, bytes]
         right[gap]     t   h   a   t  -1       right         th      a   t  -1
 
     A pair is then a list of gaps, and merging at a gap touches its two neighbours and nothing else: token lengths tell
-    where they are. A merge destroys pairs as well as making them, but we do not look for those. They stay in the heap
-    with a count that is now too high, which is harmless, because a count can only fall: when such a pair comes to the
-    top we count it anew and put it back. So the first pair whose count holds is the most frequent one.
+    where they are. A merge destroys pairs as well as making them, but we do not look for those. Their gaps stay in
+    their lists, and they in the heap with a count that is now too high, which is harmless, because a count can only
+    fall: when such a pair comes to the top we drop the gaps that are no longer its own, count anew and put it back. So
+    the first pair whose count holds is the most frequent one.
 
     Example: learn_merges({"abab": 3, "ab": 1}, 2) == [(b"a", b"b"), (b"ab", b"ab")], with counts 7 and 3.
     """
@@ -329,17 +332,14 @@ def learn_merges(chunks: dict[str, int], limit: int) -> list[tuple[bytes, bytes]
         for gap in gaps:
             if left[gap] == a:  # in "aaa" the merge at the first gap has taken the second one's left token
                 start, end = gap - length_a, gap + length_b
-                right[gap] = -1
                 right[start] = left[end] = new
                 before[left[start]].append(start)
                 after[right[end]].append(end)
-        if a in after:  # in "abab" the second merge has replaced the token after the first
-            after[a] = [gap for gap in after[a] if right[gap] == a]
         for token, gaps in before.items():
             if token >= 0:
                 heappush(heap, (-sum(map(weight, gaps)), order[token] + order[new], token, new, gaps))
         for token, gaps in after.items():
-            if token >= 0 and gaps:
+            if token >= 0:
                 heappush(heap, (-sum(map(weight, gaps)), order[new] + order[token], new, token, gaps))
     return merges
 
@@ -428,8 +428,8 @@ def _count_blocks(blocks: Iterable[list[str]], pattern: str) -> dict[str, int]:
 def _row(block: list[str]) -> bytes | None:
     """The texts in one row of UTF-8, in which exactly the spaces before which we may cut are spaces.
 
-    Each text starts with byte 1 after such a space. A space before a blank becomes byte 0. Before C2, E1, E2 and E3 too:
-    the blanks beyond ASCII start with these, and to cut less often is always right. None if a text holds byte 0 or 1.
+    Each text starts with byte 1 after such a space. A space before a blank becomes byte 0; before C2, E1, E2 and E3
+    too: blanks beyond ASCII start with these, and to cut less often is always right. None if a text holds byte 0 or 1.
     """
     joined = "\1" + " \1".join([*block, ""])  # the empty one at the end makes the last text end like the others
     if "\0" in joined or joined.count("\1") != len(block) + 1:
@@ -486,7 +486,14 @@ def _count_in_processes(blocks: Iterable[list[str]], pattern: str, workers: int)
 
 def _worker():
     """What a counting process runs: a pattern and blocks from stdin until None, counts to stdout."""
-    receive = lambda: marshal.loads(marshal.load(sys.stdin.buffer))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, but it is the parent that ends us
+
+    def receive():
+        try:
+            return marshal.loads(marshal.load(sys.stdin.buffer))
+        except EOFError:  # the parent was killed
+            sys.exit(1)
+
     pattern = receive()
     sys.stdout.buffer.write(marshal.dumps(dict(_count_blocks(iter(receive, None), pattern))))
 

@@ -30,7 +30,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from . import __version__, checkpoint, report
-from .accounting import largest_micro_batch, training_flops
+from .accounting import largest_micro_batch, parameters, training_flops
 from .config import OptimConfig, RunConfig, UserError
 from .evaluate import compressors, per_domain, to_bpb
 from .generate import generate
@@ -330,10 +330,10 @@ def optimizer_step(t: Training, rate: float | None = None) -> Tensor:
     """
     for optimizer in t.optimizers:
         t.scaler.unscale_(optimizer)
-    parameters = [p for o in t.optimizers for group in o.param_groups for p in group["params"]]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in parameters])
+    weights = [p for o in t.optimizers for group in o.param_groups for p in group["params"]]
+    norm = torch.nn.utils.get_total_norm([p.grad for p in weights])
     if t.config.optim.clip:
-        torch.nn.utils.clip_grads_with_norm_(parameters, t.config.optim.clip, norm)
+        torch.nn.utils.clip_grads_with_norm_(weights, t.config.optim.clip, norm)
     found_inf = 1 - torch.isfinite(norm).float()
     if rate is None:
         rate = learning_rate(t.step, t.steps, t.config.optim, t.decay_start)
@@ -419,12 +419,12 @@ def save(t: Training) -> Path:
 def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
     """Put a checkpoint back: weights, optimizer, step, horizon."""
     t.model.load_state_dict(model_weights(tensors, t.model))
-    parameters = dict(t.model.named_parameters())
+    named = dict(t.model.named_parameters())
     owner = {id(p): o for o in t.optimizers for group in o.param_groups for p in group["params"]}
     for key, value in tensors.items():
         if key.startswith("optim."):
             name, _, slot = key.removeprefix("optim.").rpartition(".")
-            p = parameters[name]
+            p = named[name]
             owner[id(p)].state.setdefault(p, {})[slot] = value.to(p.device)
     t.scaler.load_state_dict(state["scaler"] if t.scaler.is_enabled() else {})
     t.step, t.steps, t.decay_start = state["step"], state["steps"], state["decay_start"]
@@ -678,7 +678,7 @@ def finish(t: Training, reason: str | None) -> None:
     speeds = sorted(row["tokens_per_second"] for row in read_metrics(metrics.file) if "tokens_per_second" in row)
     summary = {
         **found, "domains": {name: to_bpb(c["nats"], c["bytes"]) for name, c in domains.items()}, "compressors": compress_domains(t), "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
-        "seconds": round(t.seconds, 2), "parameters": sum(p.numel() for p in t.model.parameters()),
+        "seconds": round(t.seconds, 2), "parameters": parameters(t.config.model),
         "device": t.policy.device, "precision": t.policy.precision, "compile": t.policy.compile,
         "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",
     }  # fmt: skip

@@ -21,12 +21,12 @@ transformers.utils.logging.disable_progress_bar()
 
 V = 350
 MODERN = ModelConfig(
-    layers=3, width=40, heads=6, kv_heads=2, head_size=12, mlp_width=88, context=56, vocab_size=V, tied=False,
-    rope_base=777.0, norm_eps=3e-4,
+    layers=3, width=40, heads=6, kv_heads=2, head_size=12, mlp_width=88, context=56, vocab_size=V,
+    tied=False, rope_base=777.0, norm_eps=3e-4,
 )  # fmt: skip
 GPT2 = ModelConfig(
-    "gpt2", layers=3, width=48, heads=6, kv_heads=6, head_size=8, mlp_width=104, context=56, vocab_size=V, activation="gelu",
-    norm_eps=2e-4,
+    "gpt2", layers=3, width=48, heads=6, kv_heads=6, head_size=8, mlp_width=104, context=56, vocab_size=V,
+    activation="gelu", norm_eps=2e-4,
 )  # fmt: skip
 OURS = {
     "qwen3": MODERN,
@@ -56,8 +56,8 @@ def ours(config):
 
 def qwen3(**changes):
     settings = dict(
-        vocab_size=V, hidden_size=40, intermediate_size=88, num_hidden_layers=3, num_attention_heads=6, num_key_value_heads=2,
-        head_dim=12, max_position_embeddings=56, rms_norm_eps=3e-4, tie_word_embeddings=False,
+        vocab_size=V, hidden_size=40, intermediate_size=88, num_hidden_layers=3, num_attention_heads=6,
+        num_key_value_heads=2, head_dim=12, max_position_embeddings=56, rms_norm_eps=3e-4, tie_word_embeddings=False,
         rope_parameters={"rope_type": "default", "rope_theta": 777.0},
     )  # fmt: skip
     return shaken(transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**settings | changes)))
@@ -141,9 +141,10 @@ def test_from_hf_reads_openais_own_layout(tmp_path):
 def test_from_hf_reads_version_4_configs(tmp_path):
     theirs = qwen3()
     theirs.save_pretrained(tmp_path)
-    edit(tmp_path / "config.json", rope_parameters=None, rope_theta=777.0, layer_types=None, torch_dtype="float32", dtype=None)
+    edit(tmp_path / "config.json", rope_parameters=None, rope_theta=777.0, layer_types=None, dtype=None)
     assert_same_logits(from_hf(tmp_path), theirs)
-    edit(tmp_path / "config.json", rope_theta=None, rope_parameters={"full_attention": {"rope_type": "default", "rope_theta": 777.0}})
+    by_layer_type = {"full_attention": {"rope_type": "default", "rope_theta": 777.0}}
+    edit(tmp_path / "config.json", rope_theta=None, rope_parameters=by_layer_type)
     assert_same_logits(from_hf(tmp_path), theirs)
 
 
@@ -169,12 +170,14 @@ def test_to_hf_opens_in_transformers(name, tmp_path):
     assert_same_logits(theirs, model, config.vocab_size)
     assert theirs.config.tie_word_embeddings == config.tied and theirs.config.eos_token_id is None
     theirs.save_pretrained(tmp_path / "theirs")  # what they would have written themselves
-    assert load_file(tmp_path / "model.safetensors").keys() == load_file(tmp_path / "theirs" / "model.safetensors").keys()
+    by_us, by_them = (load_file(folder / "model.safetensors") for folder in (tmp_path, tmp_path / "theirs"))
+    assert {name: t.shape for name, t in by_us.items()} == {name: t.shape for name, t in by_them.items()}
     again = from_hf(tmp_path)
     assert again.config == config
     written = json.loads((tmp_path / "config.json").read_text())
     if config.family == "modern":  # for transformers 4 and for 5
-        assert written["rope_theta"] == 777.0 and written["rope_parameters"] == {"rope_type": "default", "rope_theta": 777.0}
+        assert written["rope_theta"] == 777.0
+        assert written["rope_parameters"] == {"rope_type": "default", "rope_theta": 777.0}
     for (parameter, p), q in zip(model.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q), parameter
 
@@ -188,7 +191,8 @@ def test_dropout_and_first_weights_do_not_matter(tmp_path):
     assert_same_logits(theirs, ours(config))
 
 
-EXPORTED = {name: run.model for name, run in PRESETS.items()} | {f"depth {n}": depth(n).model for n in (1, 2, 4, 6, 12, 20)}
+EXPORTED = {name: run.model for name, run in PRESETS.items()}
+EXPORTED |= {f"depth {n}": depth(n).model for n in (1, 2, 4, 6, 12, 20)}
 
 
 @pytest.mark.parametrize("name", EXPORTED)
@@ -252,7 +256,7 @@ def test_another_split_pattern_is_kept(tmp_path):
 
 
 @settings(max_examples=500, deadline=None)
-@given(st.text(st.characters(exclude_categories=("Cs", "Cn", "Co")), max_size=40) | st.text("aT cht's.\n\t12é 你", max_size=40))
+@given(st.text(st.characters(exclude_categories=("Cs", "Cn", "Co"))) | st.text("aT cht's.\n\t12é 你"))
 def test_tokenizer_agrees_on_any_text(pair, text):
     tokenizer, theirs, _ = pair
     assert theirs(text)["input_ids"] == tokenizer.encode(text)
@@ -286,8 +290,11 @@ REFUSED = [
     (gpt2, dict(scale_attn_weights=False), "scale_attn_weights is False"),
     (gpt2, dict(scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx is True"),
     (gpt2, dict(add_cross_attention=True), "add_cross_attention is True"),
+    (qwen3, dict(rope_parameters=[1]), "cannot read .*config.json"),
+    (qwen3, dict(num_attention_heads="six"), "config.json makes no sense"),
+    (gpt2, dict(n_head=0), "config.json makes no sense"),
     (gpt2, dict(n_layer=4), "holds no tensor 'transformer.h.3.ln_1.weight'"),
-    (gpt2, dict(n_layer=2), "holds 'transformer.h.2.attn.c_attn.bias', for which its config.json has no place"),
+    (gpt2, dict(n_layer=2), "holds 'transformer.h.2.attn.c_attn.bias', for which its config.json"),
     (gpt2, dict(vocab_size=V + 1), r"'transformer.wte.weight' in .* is \(350, 48\), which does not fit"),
     (gpt2, dict(n_positions=57), "'transformer.wpe.weight'"),
 ]
@@ -354,7 +361,7 @@ def test_to_hf_names_the_field_that_is_not_pure(config, field, tmp_path):
 
 def test_to_hf_refuses_what_would_mislead(tmp_path):
     tokenizer = train_bpe([TEXT], 300, CHAT)
-    with pytest.raises(UserError, match="the tokenizer has 300 ids and the model 350"):
+    with pytest.raises(UserError, match="the tokenizer has 300 ids, the model 350"):
         to_hf(GPT(GPT2), tokenizer, tmp_path)
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot write to .*choose another folder"):

@@ -78,6 +78,9 @@ def test_batch_of_equal_prompts_takes_the_path_without_a_mask(model, monkeypatch
     monkeypatch.setattr(model, "hidden", spy)
     assert generate(model, prompts, max_tokens=9, temperature=0) == alone
     assert seen == [(3, None, None)] + [(1, None, None)] * 8  # and the cache is used: after the prompt, one token a pass
+    seen.clear()
+    generate(model, prompts, max_tokens=4, temperature=0, cache=False)
+    assert seen == [(3, None, None), (4, None, None), (5, None, None), (6, None, None)]
 
 
 @pytest.mark.parametrize("context", [1, 2, 7, 20])
@@ -340,7 +343,8 @@ def test_ties_go_to_the_lower_id():
     flat = torch.zeros(2, 40)
     assert kept(keep_top_k(flat, 3)[1]) == {0, 1, 2}
     assert kept(keep_top_p(flat, 0.06)[0]) == {0, 1, 2}
-    assert torch.equal(filter_logits(flat, temperature=0).argmax(-1), flat.argmax(-1))
+    assert kept(filter_logits(flat, temperature=0)[1]) == {0} == {flat[1].argmax().item()}
+    assert kept(filter_logits(PROBS.log(), temperature=0)) == {1}
 
 
 def test_filters_apply_in_order():

@@ -9,13 +9,14 @@ import torch.nn.functional as F
 
 from minigpt import model as model_module
 from minigpt.config import ModelConfig, UserError
-from minigpt.model import GPT, KVCache, MLP, attention, init_weights, rope_table, rotate
+from minigpt.model import GPT, MLP, KVCache, attention, init_weights, rope_table, rotate
 
 MODERN = ModelConfig(
     layers=3, width=40, heads=6, kv_heads=2, head_size=12, mlp_width=88, context=34, vocab_size=150, tied=False
 )  # fmt: skip
 GPT2 = ModelConfig(
-    "gpt2", layers=3, width=48, heads=4, kv_heads=4, head_size=12, mlp_width=88, context=34, vocab_size=150, activation="gelu"
+    "gpt2", layers=3, width=48, heads=4, kv_heads=4, head_size=12, mlp_width=88, context=34, vocab_size=150,
+    activation="gelu",
 )  # fmt: skip
 MQA = replace(MODERN, kv_heads=1, layers=2, activation="relu2", tied=True)
 FAMILIES = pytest.mark.parametrize("config", [MODERN, GPT2, MQA], ids=["modern", "gpt2", "mqa"])
@@ -30,16 +31,11 @@ def shaken(config, seed=0):
     """A model whose every parameter matters: gains are not 1, biases not 0, attention not flat."""
     model, draw = GPT(config, seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for name, p in model.named_parameters():
+        for p in model.parameters():
             p += torch.randn(p.shape, generator=draw) * (0.3 if p.ndim == 1 else 0.12)
-    init_padding(model)
-    return model.eval()
-
-
-def init_padding(model):
-    with torch.no_grad():
         for table in (model.embed.weight, model.head.weight):
-            table[model.config.vocab_size :] = 0
+            table[config.vocab_size :] = 0
+    return model.eval()
 
 
 def some_tokens(config, *shape, seed=1):
@@ -62,9 +58,11 @@ def test_docstring_examples():
 def test_explicit_attention_equals_sdpa(kind):
     """Output and all three gradients."""
     B, H, T, S, D = 2, 3, 7, 11, 5
-    mask = {"none": None, "causal": torch.ones(T, S, dtype=torch.bool).tril(S - T), "random": torch.rand(B, 1, T, S) > 0.4}[kind]
     if kind == "random":
+        mask = torch.rand(B, 1, T, S) > 0.4
         mask[..., 0] = True  # no query without a key
+    else:
+        mask = torch.ones(T, S, dtype=torch.bool).tril(S - T) if kind == "causal" else None
     inputs = [torch.randn(B, H, n, D, requires_grad=True) for n in (T, S, S)]
     direction = torch.randn(B, H, T, D)
     y, weights = attention(*inputs, mask)
@@ -179,7 +177,7 @@ LOSS_CONFIGS = {
 @pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
 @pytest.mark.parametrize("name", LOSS_CONFIGS)
 def test_chunked_loss_equals_the_plain_one(name, reduction, monkeypatch):
-    """torch's cross-entropy of the logits is the reference, in value and in every gradient, relative to its own size."""
+    """The reference is torch's cross-entropy of the logits, in value and in every gradient."""
     config = LOSS_CONFIGS[name]
     model, tokens, targets = shaken(config), some_tokens(config, 3, 13), some_tokens(config, 3, 13, seed=2)
     targets[0, :4], targets[2, 9] = -100, -100
@@ -260,8 +258,8 @@ def test_softcap_and_relu2_by_formula():
 
 
 def test_initial_weights_depend_on_seed_and_name_only():
-    shallow, deep, other = GPT(replace(MODERN, layers=2), 5), GPT(replace(MODERN, layers=4), 5), GPT(replace(MODERN, layers=2), 6)
-    a, b, c = (dict(m.named_parameters()) for m in (shallow, deep, other))
+    two, four = replace(MODERN, layers=2), replace(MODERN, layers=4)
+    a, b, c = (dict(GPT(config, seed).named_parameters()) for config, seed in ((two, 5), (four, 5), (two, 6)))
     for name in a:
         if name.endswith(("attn.out.weight", "mlp.down.weight")):  # scaled by depth, the same directions
             close(a[name] * 2**0.5, b[name] * 4**0.5, 1e-7)
@@ -315,7 +313,8 @@ def test_rope_is_a_rotation_of_complex_pairs():
     B, H, T, D, base = 2, 3, 9, 10, 500.0
     x = torch.randn(B, H, T, D)
     angle = torch.arange(T)[:, None].double() * base ** (-2 * torch.arange(D // 2).double() / D)
-    turned = torch.complex(x[..., : D // 2].double(), x[..., D // 2 :].double()) * torch.polar(torch.ones_like(angle), angle)
+    pairs = torch.complex(x[..., : D // 2].double(), x[..., D // 2 :].double())
+    turned = pairs * torch.polar(torch.ones_like(angle), angle)
     expected = torch.cat([turned.real, turned.imag], -1).float()
     y = rotate(x, rope_table(torch.arange(T), D, base))
     close(y, expected, 1e-5)

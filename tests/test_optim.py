@@ -13,7 +13,8 @@ from minigpt.optim import Muon, build_optimizers, learning_rate, orthogonalize, 
 
 MODERN = ModelConfig(layers=2, width=40, heads=6, kv_heads=2, head_size=12, mlp_width=88, context=34, vocab_size=150)
 GPT2 = ModelConfig(
-    "gpt2", layers=2, width=48, heads=4, kv_heads=4, head_size=12, mlp_width=88, context=34, vocab_size=150, activation="gelu"
+    "gpt2", layers=2, width=48, heads=4, kv_heads=4, head_size=12, mlp_width=88, context=34, vocab_size=150,
+    activation="gelu",
 )  # fmt: skip
 MODELS = pytest.mark.parametrize("config", [MODERN, replace(MODERN, tied=False), GPT2], ids=["tied", "untied", "gpt2"])
 
@@ -40,16 +41,16 @@ def test_each_parameter_in_exactly_one_group(config):
     matrices = 7 if config.family == "modern" else 6
     assert len(groups["matrices"]) == matrices * config.layers
     assert all(p.ndim == 2 and name.startswith("blocks.") for name, p in groups["matrices"].items())
-    expected = {"embed.weight"} | ({"position.weight"} if config.family == "gpt2" else set()) | (set() if config.tied else {"head.weight"})
-    assert set(groups["embeddings"]) == expected
+    positions, head = config.family == "gpt2", not config.tied
+    assert set(groups["embeddings"]) == {"embed.weight", *["position.weight"] * positions, *["head.weight"] * head}
     assert all(p.ndim == 1 for p in groups["vectors"].values())
 
 
 @MODELS
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
 def test_optimizers_hold_each_parameter_once_with_its_settings(config, kind):
-    model, c = GPT(config), OptimConfig(optimizer=kind, weight_decay=0.3, lr=0.01, matrix_lr=0.05, beta1=0.8, beta2=0.9, momentum=0.7)
-    optimizers = build_optimizers(model, c)
+    model, rates = GPT(config), dict(lr=0.01, matrix_lr=0.05, weight_decay=0.3)
+    optimizers = build_optimizers(model, OptimConfig(optimizer=kind, beta1=0.8, beta2=0.9, momentum=0.7, **rates))
     held = [(p, o, g) for o in optimizers for g in o.param_groups for p in g["params"]]
     assert sorted(id(p) for p, _, _ in held) == sorted(id(p) for p in model.parameters())
     names = {id(p): name for name, p in model.named_parameters()}
@@ -92,7 +93,7 @@ def test_adamw_equals_its_formula():
             mine[name] = mine[name] - lr * decay * mine[name] - lr * update
         optimizer.step()
     for name, p in model.named_parameters():
-        torch.testing.assert_close(p.double(), mine[name], rtol=0, atol=2e-6, msg=lambda s: f"{name}: {s}")
+        torch.testing.assert_close(p.double(), mine[name], rtol=0, atol=2e-6)
 
 
 # ---- Muon ------------------------------------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ def test_muon_equals_torchs():
     ours, theirs = some_matrices(), some_matrices()
     settings = dict(lr=0.03, momentum=0.9, weight_decay=0.15)
     a, b = Muon(ours, **settings), torch.optim.Muon(theirs, nesterov=True, adjust_lr_fn="original", **settings)
-    for step in range(4):
+    for _ in range(4):
         before = [p.detach().clone() for p in ours]
         for p, q in zip(ours, theirs):
             with torch.no_grad():

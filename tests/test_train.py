@@ -440,7 +440,8 @@ def test_a_run_folder_holds_what_is_promised(text, tmp_path):
     assert [row["tokens"] for row in rows] == [144 * n for n in range(1, 13)]
     assert {"seconds", "lr", "grad_norm", "tokens_per_second"} <= rows[0].keys()
     assert [row["step"] for row in done.metrics if "val_bpb" in row] == [4, 8, 12]
-    assert done.summary["parameters"] == sum(p.numel() for p in done.model.parameters())
+    padding = done.config.model.padded_vocab - done.tokenizer.vocab_size
+    assert done.summary["parameters"] == sum(p.numel() for p in done.model.parameters()) - padding * 32
     assert done.model(torch.tensor([[5, 6, 7]])).shape == (1, 3, done.tokenizer.vocab_size)
     entry = json.loads((tmp_path / "run/environment.json").read_text())[0]
     assert {"command", "commit", "dirty", "torch", "host", "tokenizer", "data"} <= entry.keys()
