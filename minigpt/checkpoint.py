@@ -50,6 +50,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def state_hash(state: dict) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+
+
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict, keep: int = 2) -> Path:
     """Write checkpoint `state["step"]` into `folder` and remove all but the newest `keep`.
 
@@ -67,7 +71,8 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], state: dict, keep:
             raise OSError(str(error)) from None
         with open(temporary / TENSORS, "rb+") as file:
             os.fsync(file.fileno())
-        write_atomic(temporary / "state.json", json.dumps({**state, "sha256": {TENSORS: sha256(temporary / TENSORS)}}, indent=1))
+        hashes = {TENSORS: sha256(temporary / TENSORS), "state": state_hash(state)}
+        write_atomic(temporary / "state.json", json.dumps({"state": state, "sha256": hashes}, indent=1))
         if final.exists():
             shutil.rmtree(final)
         os.rename(temporary, final)
@@ -90,13 +95,13 @@ def list_checkpoints(folder: Path) -> list[Path]:
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict]:
     """Read one checkpoint → (tensors, state). Anything missing, cut short or altered is a UserError that names the file."""
     try:
-        state = json.loads((path / "state.json").read_text())
-        for name, expected in state["sha256"].items():
-            if sha256(path / name) != expected:
-                raise UserError(f"checkpoint file {path / name} is damaged: its SHA-256 is not the one in state.json.")
+        found = json.loads((path / "state.json").read_text())
+        state, expected = found["state"], found["sha256"]
+        if state_hash(state) != expected["state"] or sha256(path / TENSORS) != expected[TENSORS]:
+            raise ValueError("its SHA-256 is not the one that was written")
         with safe_open(path / TENSORS, "pt", device=device) as file:
             return {name: file.get_tensor(name) for name in file.keys()}, state
-    except (OSError, ValueError, KeyError, AttributeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise UserError(f"checkpoint {path} is damaged ({type(error).__name__}: {error}).") from None
 
 

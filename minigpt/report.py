@@ -492,7 +492,7 @@ def write(folder: Path) -> Path:
     from .checkpoint import write_atomic  # here, because it imports torch, which nothing else in this file needs
 
     file = Path(folder) / "report.html"
-    write_atomic(file, page(read(Path(folder))).encode("utf-8", errors="replace"))
+    write_atomic(file, page(read(Path(folder))))
     return file
 
 

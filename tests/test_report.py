@@ -204,6 +204,7 @@ def test_the_table_and_the_bars_hold_every_domain_beside_gzip_and_xz(tmp_path):
 
 def test_a_reader_with_a_ruler_finds_the_data_in_the_charts(tmp_path):
     bits, loss, rate, *_ = load(make(tmp_path)).charts
+    assert len([e for e in bits if e.tag == "circle"]) == 6
     seen = [(10, 2.81), (20, 2.71), (30, 2.4), (40, 2.2), (50, 1.9), (60, 1.6249)]
     for found, (step, bpb) in zip(read_line(bits, "your model"), seen, strict=True):
         assert found == pytest.approx((step * 5, bpb), abs=0.02)  # 5,000 tokens a step, on an axis of thousands
@@ -216,10 +217,28 @@ def test_a_reader_with_a_ruler_finds_the_data_in_the_charts(tmp_path):
         assert found == pytest.approx(expected, abs=0.1)
 
 
+def test_the_numbers_that_a_pointer_reads_are_the_data(tmp_path):
+    """The page's script turns positions into values by data-box and data-range; so does this."""
+    page = load(make(tmp_path))
+    held = [(row["step"] * 5, row["val_loss"]) for row in metrics() + FINAL if "val_loss" in row]
+    norms = [(i * 5, 0.5 + 1 / i) for i in (1, 2, 60)]
+    for svg, name, expected in ((page.charts[1], "held-out", held), (page.charts[3], "gradient", norms)):
+        left, right, top, bottom = map(float, svg.get("data-box").split())
+        end, low, high, log = map(float, svg.get("data-range").split())
+        (line,) = [e for e in svg if e.get("data-name") == name]
+        points = [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
+        values = [low + (bottom - y) / (bottom - top) * (high - low) for _, y in points]
+        found = [((x - left) / (right - left) * end, math.exp(v) if log else v) for (x, _), v in zip(points, values)]
+        assert len(found) == (6 if name == "held-out" else 60) and svg.get("data-x") == "thousand training tokens"
+        for x, y in expected:
+            assert any(a == pytest.approx(x, abs=0.01) and b == pytest.approx(y, rel=0.03) for a, b in found), (x, y)
+
+
 def test_lines_are_told_apart_without_colour(tmp_path):
     page = load(make(tmp_path))
     (css,) = page.texts("style")
-    dashes = {re.search(rf"^\.{style} {{.*?(dasharray: [^;}}]*|}})", css, flags=re.M)[1] for style in report.STYLES}
+    rules = [re.search(rf"^\.{style} {{(.*)}}", css, flags=re.M)[1] for style in report.STYLES]
+    dashes = {"".join(re.findall(r"dasharray: ([\d ]*\d)", rule)) for rule in rules}
     assert len(dashes) == 3
     for svg in page.charts[:4]:
         lines = [e for e in svg if e.get("data-name")]
@@ -256,6 +275,12 @@ def test_samples_come_with_the_nearest_evaluation_and_keep_their_whitespace(tmp_
     assert "Step 25 2.71 bits per byte" in page.texts("h3") and "Step 60 1.62 bits per byte" in page.texts("h3")
 
 
+def test_a_run_that_stopped_at_its_target_says_so(tmp_path):
+    config = replace(CONFIG, train=replace(CONFIG.train, target_bpb=1.65))
+    (lede,) = load(make(tmp_path, summary={**SUMMARY, "reason": "target"}, config=config)).texts("p", "lede")
+    assert lede.endswith("It stopped there because its target was 1.65.")
+
+
 def test_settings_that_are_not_the_default_are_bold(tmp_path):
     bold = load(make(tmp_path)).texts("b")
     assert {"1234", "5000", "60", "0.75", "17.0", "43210"} <= set(bold) and "0.003" not in bold
@@ -285,6 +310,7 @@ def test_the_commands_are_ones_that_the_command_line_understands(tmp_path):
     assert longer[:3] == ["python3", "course.py", "pretrain"] and len(set(longer)) == len(longer)
     config = pretrain(longer[3:])
     assert (config.optim.steps, config.optim.seed, config.train.time_limit) == (240, 3, 68.0)
+    assert "--time-limit=17" not in longer
     assert (config.train.out, config.train.resume) == (f"{folder.as_posix()}-longer", False)
     assert config.train.prompt == prompt
 
