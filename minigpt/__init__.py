@@ -14,7 +14,7 @@ _HOME = {
     "optim": "build_optimizers Muon learning_rate",
     "accounting": "parameters flops_per_token memory mfu",
     "export": "from_hf to_hf",
-    "generate": "generate",
+    "sampling": "generate stream filter_logits",
     "evaluate": "bits_per_byte",
     "train": "pretrain Run setup next_batch forward_backward optimizer_step evaluate_step save",
 }

@@ -126,7 +126,7 @@ def sample(
         seed: The same seed gives the same text.
         json: Print one JSON object and nothing else.
     """
-    from .generate import generate
+    from .sampling import generate
     from .train import Run
 
     loaded = Run.load(run)
@@ -147,7 +147,7 @@ def chat(run: str, max_tokens: int = 120, temperature: float = 0.8, seed: int = 
         temperature: Below 1 more cautious, above 1 wilder, 0 always the likeliest token.
         seed: Seeds the choices.
     """
-    from .generate import stream
+    from .sampling import stream
     from .train import Run
 
     loaded = Run.load(run)

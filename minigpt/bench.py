@@ -228,7 +228,7 @@ def generation() -> Result:
     """Greedy tokens up to a context of 512, at the size of the default run: KV cache against recomputing everything."""
     from dataclasses import replace
 
-    from .generate import generate
+    from .sampling import generate
     from .model import GPT
 
     model, tokens = GPT(replace(preset("tiny").model, context=512)), {}

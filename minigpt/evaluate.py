@@ -1,8 +1,8 @@
 """How well a model predicts a text, in bits per byte: comparable between any two models, tokenizers and compressors.
 
-A model's loss per token depends on how much text a token holds. So we add up the nats of all tokens, turn them into bits
-(one bit is ln 2 nats), and divide by the bytes of the text. With an arithmetic coder the model could store the text in
-that many bits for each of its bytes (Shannon 1948), which is why gzip and xz can stand on the same axis.
+A model's loss per token depends on how much text a token holds. So we add up the nats of all tokens, turn them into
+bits (one bit is ln 2 nats), and divide by the bytes of the text. With an arithmetic coder the model could store the
+text in that many bits for each of its bytes (Shannon 1948), which is why gzip and xz can stand on the same axis.
 """
 import gzip
 import lzma
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from .config import UserError
-from .generate import evaluating
+from .sampling import evaluating
 from .model import GPT
 
 
@@ -27,8 +27,8 @@ def bits_per_byte(model: GPT, tokenizer, text: str, *, stride: int | None = None
     batch    windows in one forward pass; changes speed and memory, not the result
     Raises UserError for an empty text, a stride outside 1 … context, and a tokenizer that is not the model's.
 
-    Example: a model that has learnt nothing gives each of V tokens the probability 1/V, so a text of n tokens and m bytes
-    costs n · log2(V) / m. At V = 4096 and 3 bytes a token that is 12 / 3 = 4 bits per byte.
+    Example: a model that has learnt nothing gives each of V tokens the probability 1/V, so a text of n tokens and m
+    bytes costs n · log2(V) / m. At V = 4096 and 3 bytes a token that is 12 / 3 = 4 bits per byte.
     """
     context = model.config.context
     stride = context if stride is None else stride
@@ -38,8 +38,8 @@ def bits_per_byte(model: GPT, tokenizer, text: str, *, stride: int | None = None
     if len(tokens) == 1:
         raise UserError("the text to evaluate is empty: name one with at least one character.")
     if tokens.max() >= model.config.vocab_size:
-        raise UserError(f"the text has token {tokens.max()}, but the model knows {model.config.vocab_size} tokens: use the "
-                        f"tokenizer that it was trained with.")  # fmt: skip
+        raise UserError(f"the tokenizer made token {tokens.max()}, but the model has {model.config.vocab_size} tokens: "
+                        f"use the tokenizer that it was trained with.")  # fmt: skip
     found = evaluate_windows(model, sliding_windows(tokens, context, stride, batch), tokenizer.token_bytes)
     return to_bpb(found["nats"], found["bytes"])
 
@@ -49,8 +49,10 @@ def to_bpb(nats: float, n_bytes: int) -> float:
     return nats / math.log(2) / n_bytes
 
 
-def sliding_windows(tokens: np.ndarray, context: int, stride: int, batch: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields inputs and targets, each at most (batch, context) int64, in which every token but the first is a target once.
+def sliding_windows(
+    tokens: np.ndarray, context: int, stride: int, batch: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields inputs and targets, at most (batch, context) int64; every token but the first is a target exactly once.
 
     A window starts every `stride` tokens. What the window before it has predicted already is input only: its target is
     -100, and so is what lies past the end. With tokens E a b c d e f, context 4 and stride 2:
@@ -70,7 +72,7 @@ def sliding_windows(tokens: np.ndarray, context: int, stride: int, batch: int) -
 
 
 def evaluate_windows(model: GPT, batches: Iterable[tuple[np.ndarray, np.ndarray]], token_bytes: np.ndarray) -> dict:
-    """Add up the loss over batches of (inputs, targets), as `Shards.read` gives them: {"nats": …, "bytes": …, "tokens": …}.
+    """Add up the loss over batches of (inputs, targets), as `Shards.read` gives them: {"nats", "bytes", "tokens"}.
 
     A target is scored if it is text: -100 is not, and neither is <|endoftext|>, whose token_bytes are 0.
     """
@@ -81,7 +83,7 @@ def evaluate_windows(model: GPT, batches: Iterable[tuple[np.ndarray, np.ndarray]
 def per_domain(
     model: GPT, batches: Iterable[tuple[Sequence[str], np.ndarray, np.ndarray]], token_bytes: np.ndarray
 ) -> dict[str, dict]:
-    """The same for batches of (domains, inputs, targets), where domains names each row's: one such dict for each domain.
+    """The same for batches of (domains, inputs, targets), where domains names each row's: one such dict a domain.
 
     One pass gives the parts, and the parts add up to the whole. Example, with two windows of three targets, all text:
 

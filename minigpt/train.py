@@ -33,7 +33,7 @@ from . import __version__, checkpoint, report
 from .accounting import largest_micro_batch, parameters, training_flops
 from .config import OptimConfig, RunConfig, UserError
 from .evaluate import compressors, per_domain, to_bpb
-from .generate import generate
+from .sampling import generate
 from .model import GPT, init_weights
 from .optim import build_optimizers, learning_rate
 from .precision import Policy, be_deterministic, choose

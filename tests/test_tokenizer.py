@@ -1,4 +1,5 @@
 """The tokenizer against tiktoken, Hugging Face tokenizers, the regex module, and a naive trainer."""
+import gc
 import hashlib
 import importlib.util
 import json
@@ -190,14 +191,35 @@ def test_bad_requests_are_one_sentence():
     for nothing in ([], [""], ["", ""], ""):
         with pytest.raises(UserError, match="no text"):
             train_bpe(nothing, 300)
-    with pytest.raises(UserError, match="different"):
-        train_bpe(["text"], 300, [EOT, EOT])
+    for specials in ([EOT, EOT], [EOT, ""]):
+        with pytest.raises(UserError, match="different from each other and not empty"):
+            train_bpe(["text"], 300, specials)
     with pytest.raises(UserError, match="not capture"):
         train_bpe(["text"], 300, pattern=r"(\w+)|\W+")
 
 
 def test_a_lone_string_is_one_document():
     assert train_bpe("abc abc", 300).merges == train_bpe(["abc abc"], 300).merges
+
+
+def test_training_leaves_garbage_collection_as_it_was():
+    train_bpe("abc abc", 300)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        train_bpe("abc abc", 300)
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_the_examples_of_the_docstrings_hold():
+    tokenizer = train_bpe(["aaab aaab"], 258, [EOT])
+    assert (tokenizer.merges, tokenizer.encode("aaab"), tokenizer.eot) == ([(b"a", b"a")], [256, 97, 98], 257)
+    assert tokenizer.decode([256, 97]) == "aaa"
+    assert learn_merges({"abab": 3, "ab": 1}, 2) == [(b"a", b"b"), (b"ab", b"ab")]
+    assert count_chunks(["a cat, a hat"]) == {"a": 1, " cat": 1, ",": 1, " a": 1, " hat": 1}
+    assert module.merge_bytes(b"the", {b"th": 256, b"he": 257}) == [b"th", b"e"]
 
 
 # ---- counting chunks

@@ -1,8 +1,8 @@
 """From logits to tokens: the filters that shape a distribution, and generation with a KV cache, for one row or a batch.
 
 A language model gives, for each place, one number per token of the vocabulary: the logits. `filter_logits` says which
-tokens stay in the draw, `sample` draws, and `decode` repeats: it feeds the tokens that are new to the cache, samples one
-more for each row, and so on. `generate` and `stream` are its two faces: whole answers, and one token at a time.
+tokens stay in the draw, `sample` draws, and `decode` repeats: it feeds the model what is new to the cache, and samples
+one more token for each row. `generate` and `stream` are its two faces: whole answers, and one token at a time.
 """
 import math
 import random
@@ -118,13 +118,13 @@ def generate(
 
     prompts      lists of token ids, none empty, of any lengths: shorter ones are padded on the left, out of sight
     temperature  0 is greedy: always the likeliest token. This and top_k, top_p, min_p: see filter_logits
-    seed         row i draws from its own stream of random numbers, a function of (seed, i): what the other rows hold, or
-                 whether there are any after it, does not change its tokens
+    seed         row i draws from its own stream of random numbers, a function of (seed, i): what the other rows hold,
+                 or whether there are any after it, does not change its tokens
     stop_tokens  ids that end a row; they are not returned. The call ends when every row has ended
     cache        False computes all tokens anew at every step: the slow reference, which gives the same tokens
 
-    A row may outgrow the context; the model then sees its last half to whole context, see window_start. Runs in eval mode
-    and restores the mode after; autocast is up to the caller. A bad argument is a UserError.
+    A row may outgrow the context; the model then sees its last half to whole context, see window_start. Runs in eval
+    mode and restores the mode after; autocast is up to the caller. A bad argument is a UserError.
 
     >>> model = GPT(ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_size=32, mlp_width=96, vocab_size=300))
     >>> [len(row) for row in generate(model, [[5, 6, 7], [8]], max_tokens=4, seed=1)]
@@ -152,7 +152,7 @@ def stream(model: GPT, prompt: Sequence[int], *, stop_tokens: Sequence[int] = ()
     """
     steps = decode(model, [prompt], **options)
     while True:
-        with evaluating(model), torch.inference_mode():  # entered anew each time: a `yield` inside would leak both modes
+        with evaluating(model), torch.inference_mode():  # around each step: a `yield` inside would leak both
             tokens = next(steps, None)
         if tokens is None or tokens[0] in stop_tokens:
             return
@@ -174,7 +174,7 @@ def decode(
     """max_tokens times: one new token for each prompt. The core of generate and stream, which set the modes around it.
 
     The first pass (the *prefill*) computes the keys and values of all prompt tokens; each later one computes only those
-    of the token just drawn. Once a row's window moves on, its tokens have other positions, and the cache is filled anew.
+    of the token just drawn. Once a row's window moves on, its tokens have new positions, and the cache is filled anew.
     """
     c, rows = model.config, [[int(token) for token in prompt] for prompt in prompts]
     check_request(c.vocab_size, rows, max_tokens, temperature, top_k, top_p, min_p)
@@ -196,7 +196,7 @@ def decode(
         x = model.hidden(tokens, kv, positions, doc_ids)
         logits = model.logits(x[:, -1])[:, : c.vocab_size]
         if prefill and not logits.isfinite().all():
-            raise UserError("the model's logits are not finite numbers, its training diverged: use an earlier checkpoint.")
+            raise UserError("the model's logits are not finite, its training diverged: use an earlier checkpoint.")
         uniforms = [1 - die.random() for die in dice]  # random() is in [0, 1), and sample wants (0, 1]
         drawn = sample(logits, uniforms, temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         new = drawn.tolist()
@@ -206,9 +206,9 @@ def decode(
 
 
 def window_start(length: int, context: int) -> int:
-    """Where the text that the model sees begins, once `length` tokens do not fit its context: it moves by half contexts.
+    """The first token that the model sees of a text of `length` tokens; beyond the context it moves by half contexts.
 
-    The cache is then filled anew once in half a context, not at every token, and a token's distribution depends on
+    So the cache is filled anew once in half a context, not at every token, and a token's distribution depends on
     nothing but the text before it. (Beyond the context the modern family would run, but it was never trained to.)
 
     >>> [window_start(length, context=8) for length in (1, 8, 9, 12, 13)]      # sees 1, 8, 5, 8 and 5 tokens

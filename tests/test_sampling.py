@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from minigpt.config import ModelConfig, UserError
-from minigpt.generate import filter_logits, generate, keep_min_p, keep_top_k, keep_top_p, new_cache, sample, stream, window_start
+from minigpt.sampling import (
+    filter_logits, generate, keep_min_p, keep_top_k, keep_top_p, new_cache, sample, stream, window_start,
+)  # fmt: skip
 from minigpt.model import GPT
 
 SIZES = dict(layers=2, heads=3, head_size=16, mlp_width=56, context=20, vocab_size=300)
@@ -77,7 +79,7 @@ def test_batch_of_equal_prompts_takes_the_path_without_a_mask(model, monkeypatch
 
     monkeypatch.setattr(model, "hidden", spy)
     assert generate(model, prompts, max_tokens=9, temperature=0) == alone
-    assert seen == [(3, None, None)] + [(1, None, None)] * 8  # and the cache is used: after the prompt, one token a pass
+    assert seen == [(3, None, None)] + [(1, None, None)] * 8  # the cache is used: after the prompt, one token a pass
     seen.clear()
     generate(model, prompts, max_tokens=4, temperature=0, cache=False)
     assert seen == [(3, None, None), (4, None, None), (5, None, None), (6, None, None)]
@@ -267,7 +269,7 @@ LOGITS = torch.tensor([0.3, -1.2, 2.0, 0.0, 1.1, -0.4, 1.9])
 )
 def test_tokens_follow_the_softmax(options, weights, limit):
     rows = generate(fixed_model(LOGITS), [[0]] * 80, max_tokens=15, seed=4, **options)
-    columns = generate(fixed_model(LOGITS), [[0]], max_tokens=1200, seed=5, **options)  # one stream, drawn from for long
+    columns = generate(fixed_model(LOGITS), [[0]], max_tokens=1200, seed=5, **options)  # one stream, for long
     for tokens in (sum(rows, []), columns[0]):
         assert chi_square(tokens, weights / weights.sum()) < limit
     wrong = (LOGITS * 1.3).exp()  # the check can fail
@@ -319,22 +321,25 @@ def kept(logits: torch.Tensor) -> set[int]:
     return set(torch.nonzero(logits.isfinite()).flatten().tolist())
 
 
-PROBS = torch.tensor([0.05, 0.4, 0.1, 0.25, 0.2])
+PROBS, ALL = torch.tensor([0.05, 0.4, 0.1, 0.25, 0.2]), {0, 1, 2, 3, 4}
 
 
-@pytest.mark.parametrize("k, ids", [(1, {1}), (2, {1, 3}), (4, {1, 2, 3, 4}), (5, set(range(5))), (99, set(range(5)))])
+@pytest.mark.parametrize("k, ids", [(1, {1}), (2, {1, 3}), (4, {1, 2, 3, 4}), (5, ALL), (99, ALL)])
 def test_top_k(k, ids):
     assert kept(keep_top_k(PROBS.log(), k)) == ids
 
 
 @pytest.mark.parametrize(
-    "p, ids", [(0.01, {1}), (0.39, {1}), (0.41, {1, 3}), (0.64, {1, 3}), (0.66, {1, 3, 4}), (0.94, {1, 2, 3, 4}), (0.96, set(range(5)))]
+    "p, ids",
+    [(0.01, {1}), (0.39, {1}), (0.41, {1, 3}), (0.64, {1, 3}), (0.66, {1, 3, 4}), (0.94, {1, 2, 3, 4}), (0.96, ALL)],
 )
 def test_top_p(p, ids):
     assert kept(keep_top_p(PROBS.log(), p)) == ids
 
 
-@pytest.mark.parametrize("p, ids", [(0.99, {1}), (0.61, {1, 3}), (0.51, {1, 3}), (0.49, {1, 3, 4}), (0.26, {1, 3, 4}), (0.1, set(range(5)))])
+@pytest.mark.parametrize(
+    "p, ids", [(0.99, {1}), (0.61, {1, 3}), (0.51, {1, 3}), (0.49, {1, 3, 4}), (0.26, {1, 3, 4}), (0.1, ALL)]
+)
 def test_min_p(p, ids):
     assert kept(keep_min_p(PROBS.log(), p)) == ids
 
@@ -357,7 +362,12 @@ def test_filters_apply_in_order():
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.lists(st.integers(-40, 40), min_size=1, max_size=30), st.integers(1, 30), st.floats(0.01, 0.99), st.floats(0.01, 1))
+@given(
+    st.lists(st.integers(-40, 40), min_size=1, max_size=30),
+    st.integers(1, 30),
+    st.floats(0.01, 0.99),
+    st.floats(0.01, 1),
+)
 def test_filters_against_sets_by_hand(numbers, k, p, min_p):
     logits = torch.tensor(numbers, dtype=torch.float64) / 7
     probs = torch.softmax(logits, -1).tolist()
@@ -376,7 +386,7 @@ def test_filters_against_sets_by_hand(numbers, k, p, min_p):
 
 
 def test_docstrings():
-    module = importlib.import_module("minigpt.generate")
+    module = importlib.import_module("minigpt.sampling")
     names = {"torch": torch, "GPT": GPT, "ModelConfig": ModelConfig}
     result = doctest.testmod(module, extraglobs=names, optionflags=doctest.NORMALIZE_WHITESPACE)
     assert result.attempted >= 9 and not result.failed
