@@ -1,11 +1,13 @@
 """python -m minigpt VERB: one thin function a verb; flags come from the dataclasses and the functions' own signatures."""
 import argparse
-import dataclasses
 import difflib
+import inspect
 import json as json_
 import signal
+import subprocess
 import sys
 import time
+from dataclasses import fields, replace
 from pathlib import Path
 
 STARTED = time.perf_counter()
@@ -25,7 +27,15 @@ def pretrain(argv: list[str]) -> int:
     about = "Flags change a preset (--preset NAME, default tiny) or a depth (--depth N); the defaults shown are its own."
     rest = ["--start-from" if arg == "--from" else arg for arg in rest]
     config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
+    if not config.train.out:
+        config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
+    preparing = begin_to_prepare(config)
+    import torch._dynamo  # noqa: F401  (the first optimizer would import it, when there is nothing to wait for)
+
     from .train import Diverged, Run, pretrain
+
+    if preparing is not None and preparing.wait():
+        return preparing.returncode  # it has said why
 
     stopping = False
 
@@ -42,10 +52,16 @@ def pretrain(argv: list[str]) -> int:
     except Diverged as error:
         print(f"minigpt: {error}.", file=sys.stderr)
         return 3
-    if run.status["status"] != "done":
-        return 75
-    print_result(Run.load(run.folder))
-    return 0
+    if run.status["reason"] != "interrupted":
+        print_result(Run.load(run.folder))
+    return 0 if run.status["status"] == "done" else 75
+
+
+def begin_to_prepare(config: RunConfig) -> subprocess.Popen | None:
+    """Turn the text of a new run into tokens in a process of its own: it is done by the time that torch has loaded."""
+    if config.data.data or (Path(config.train.out) / "config.json").exists():
+        return None
+    return subprocess.Popen([sys.executable, "-m", "minigpt.prepare", config.to_json(), f"{config.train.out}/data"])
 
 
 def print_result(run) -> None:
@@ -57,7 +73,7 @@ def print_result(run) -> None:
     samples = [row["sample"] for row in run.metrics if "sample" in row]
     if samples:
         print(f"\nwhat it writes:\n{samples[-1].strip()}\n")
-    print(f"report: {run.folder / 'report.html'}\nchat:   python -m minigpt chat --run {run.folder}")
+    print(f"report: {run.folder / 'report.html'}\nchat:   python3 course.py chat --run {run.folder}")
 
 
 def prepare(
@@ -231,15 +247,18 @@ VERBS = {verb.__name__: verb for verb in (prepare, pretrain, evaluate, sample, c
 
 
 def parse(what, argv: list[str], verb: str, **options):
-    """tyro.cli, with an unknown flag named in one sentence."""
-    value, unknown = tyro.cli(what, args=argv, prog=f"minigpt {verb}", return_unknown_args=True, **options)
-    if unknown:
-        flags = [f"--{f.name.replace('_', '-')}" for part in dataclasses.fields(RunConfig)
-                 for f in dataclasses.fields(part.default_factory)] + ["--preset", "--depth"]  # fmt: skip
-        near = difflib.get_close_matches(unknown[0], flags, 1)
-        hint = f"did you mean {near[0]}?" if near else f"see `minigpt {verb} --help`."
-        raise UserError(f"unknown flag {unknown[0]}: {hint}")
-    return value
+    """tyro.cli, after naming the first unknown flag in one sentence."""
+    if what is VERBS[verb]:
+        names = list(inspect.signature(what).parameters)
+    else:
+        names = ["preset", "depth", *(f.name for part in fields(RunConfig) for f in fields(part.default_factory))]
+    flags = [f"--{name.replace('_', '-')}" for name in names]
+    for flag in (arg.split("=")[0].replace("_", "-") for arg in argv if arg.startswith("--")):
+        if flag.replace("--no-", "--") not in [*flags, "--help"]:
+            near = difflib.get_close_matches(flag, flags, 1)
+            hint = f"did you mean {near[0]}?" if near else f"see `minigpt {verb} --help`."
+            raise UserError(f"unknown flag {flag}: {hint}")
+    return tyro.cli(what, args=argv, prog=f"minigpt {verb}", **options)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -173,7 +173,7 @@ class TrainConfig:
     """Stop before spending more dollars than this, counted over all restarts; 0 is off."""
     eval_every: int = 0
     """Steps between evaluations; 0: twenty times a run."""
-    eval_tokens: int = 200_000
+    eval_tokens: int = 65_536
     """Most held-out tokens to evaluate on during training, always the same ones; the final evaluation takes all."""
     save_every: str = "120s"
     """Interval of checkpoints: steps (500), seconds (90s) or minutes (15m); 0: only at the end."""
@@ -260,13 +260,22 @@ PRESETS: dict[str, RunConfig] = {
         modern(2, 256, heads=2, vocab_size=4096, context=256),
         DataConfig(),
         OptimConfig(tokens=40_000_000, batch_tokens=4096),
-        TrainConfig(time_limit=190),
+        TrainConfig(time_limit=190, eval_tokens=16_384),
     ),
-    # one megabyte of plays, as fast as it goes
+    # one megabyte of plays in seconds: a small model with the speed recipe, which reaches nanoGPT's CPU loss in 75 steps
     "shakespeare": RunConfig(
-        ModelConfig(layers=2, width=96, heads=3, kv_heads=3, head_size=32, mlp_width=256, context=64, vocab_size=2048),
+        ModelConfig(layers=2, width=64, heads=1, kv_heads=1, head_size=64, mlp_width=128, context=32, vocab_size=4096,
+                    activation="relu2", zero_init=True),
         DataConfig(),
-        OptimConfig(steps=300, batch_tokens=4096),
+        OptimConfig(steps=75, batch_tokens=512, lr=0.015, matrix_lr=0.03, momentum=0.5),
+        TrainConfig(eval_every=75, samples=1),
+    ),  # fmt: skip
+    # the same megabyte in two minutes, over several epochs, which is what dropout is for
+    "shakespeare-2m": RunConfig(
+        modern(4, 192, context=128, vocab_size=2048, dropout=0.1),
+        DataConfig(),
+        OptimConfig(steps=1000, batch_tokens=4096),
+        TrainConfig(time_limit=112, eval_every=100, samples=3),
     ),
     "gpt2-124m": gpt2_recipe(gpt2(12, 768), 10e9, 6e-4),
     "gpt2-350m": gpt2_recipe(gpt2(24, 1024), 10e9, 3e-4),

@@ -158,7 +158,7 @@ def isolate_compile_cache() -> None:
 def be_deterministic(device: str) -> None:
     """On a CPU, make the same run give the same bits; on an accelerator this costs speed and is left to the user."""
     if device == "cpu":
-        torch.use_deterministic_algorithms(True)
+        torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms, without a second of imports
         torch.utils.deterministic.fill_uninitialized_memory = False  # only a debugging aid, and not free
     else:
         torch.backends.cuda.matmul.allow_tf32 = True

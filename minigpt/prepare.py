@@ -1,15 +1,18 @@
 """Text → tokenizer → shards: everything that happens once, before training."""
-import hashlib
+import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
-from .config import DataConfig, UserError
+from .config import DataConfig, RunConfig, UserError
 from .shards import MANIFEST, check_tokenizer, read_manifest, write_shards
 from .text.sources import Document, builtin, held_out, read_text, usable_domains
 from .tokenizer import Tokenizer, load_tokenizer, train_bpe
 
 END = "<|endoftext|>"
+SETTINGS = "settings.json"
 FEW_DOCUMENTS = 20
 """Below this many documents a hash may hold out none, or most of them; then the last tenth of each is held out."""
 
@@ -21,8 +24,16 @@ def prepare(
 
     A folder that is already finished is taken as it is, so that the same command can be run again after a crash.
     """
+    settings = json.dumps({**asdict(config), "vocab_size": vocab_size}, indent=1)
     if (folder / MANIFEST).exists():
+        if (folder / SETTINGS).read_text(encoding="utf-8") != settings:
+            raise UserError(f"{folder} holds a data set made with other settings: choose another --out, or delete it.")
         return open_data(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / SETTINGS).write_text(settings, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"cannot write to {folder} ({error.strerror}): choose another --out.") from None
     cached, rest, few = look_ahead(config)
     if config.tokenizer:
         tokenizer = load_tokenizer(config.tokenizer)
@@ -104,3 +115,11 @@ def split(documents: Iterator[Document], config: DataConfig, few: bool):
         return "the last tenth of each document", lambda d: d.id.startswith("val:"), halves
     rule = f"documents whose id hashes into the first {config.val_fraction:.2%}"
     return rule, lambda d: held_out(d.id, config.val_fraction), documents
+
+
+if __name__ == "__main__":  # python -m minigpt.prepare CONFIG FOLDER: how `pretrain` does this while torch loads
+    config = RunConfig.from_json(sys.argv[1])
+    try:
+        prepare(config.data, Path(sys.argv[2]), config.model.vocab_size)
+    except UserError as error:
+        sys.exit(print(f"minigpt: {error}", file=sys.stderr) or 2)

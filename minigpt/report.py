@@ -14,6 +14,7 @@ import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from string import Template
 
 from .config import RunConfig
 
@@ -59,13 +60,9 @@ def points(rows: list[dict], key: str) -> list[tuple[float, float]]:
 
 def thin(line: list[tuple[float, float]], most: int = POINTS) -> list[tuple[float, float]]:
     """At most `most` of the points: the lowest and the highest of each stretch, so that no spike is lost."""
-    if len(line) <= most:
-        return line
-    kept = []
-    for i in range(most // 2):
-        stretch = line[i * len(line) // (most // 2) : (i + 1) * len(line) // (most // 2)]
-        kept += sorted({min(stretch, key=lambda p: p[1]), max(stretch, key=lambda p: p[1])})
-    return kept
+    size = math.ceil(2 * len(line) / most)
+    stretches = (sorted(line[i : i + size], key=lambda p: p[1]) for i in range(0, len(line), size))
+    return [p for stretch in stretches for p in sorted({stretch[0], stretch[-1]})]
 
 
 def smooth(line: list[tuple[float, float]], share: float = 0.02, most: int = POINTS) -> list[tuple[float, float]]:
@@ -111,11 +108,6 @@ def duration(seconds: float) -> str:
     if whole < 120:
         return f"{seconds:.1f} seconds" if seconds < 9.95 else f"{whole} seconds"
     return f"{whole // 60} min {whole % 60} s" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def listing(parts: list[str]) -> str:
-    """Example: listing(["a", "b", "c"]) -> "a, b and c" """
-    return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
 
 # ---- charts ----------------------------------------------------------------------------------------------------------
@@ -167,22 +159,6 @@ def log_ticks(low: float, high: float) -> list[float]:
     return [t for p in powers for d in digits if low <= (t := float(f"{d}e{p}")) <= high]
 
 
-def spread(places: list[float], gap: float, low: float, high: float) -> list[float]:
-    """Move labels apart, downwards if there is room, so that neighbours are `gap` apart and all within [low, high].
-
-    Example: spread([50, 52, 90], 10, 0, 100) -> [50, 60, 90]
-    """
-    order = sorted(range(len(places)), key=lambda i: places[i])
-    moved, floor, ceiling = list(places), low, high
-    for i in order:
-        moved[i] = floor = max(moved[i], floor)
-        floor += gap
-    for i in reversed(order):
-        moved[i] = ceiling = min(moved[i], ceiling)
-        ceiling -= gap
-    return moved
-
-
 def line_chart(alt: str, y_name: str, lines: list[Line], x: Axis, height: int = 320, from_zero: bool = False,
                log_scale: bool = False) -> str:  # fmt: skip
     """Lines over steps as an SVG. All values are finite, and positive for a logarithmic y axis (`log_scale`)."""
@@ -218,9 +194,10 @@ def line_chart(alt: str, y_name: str, lines: list[Line], x: Axis, height: int = 
         drawn.append(f'<polyline class="line {line.style}" data-name="{escape(line.name)}" points="{path}"/>')
         if line.dots:
             drawn += [f'<circle class="dot {line.style}" cx="{left}" cy="{top}" r="3"/>' for left, top in places]
-    named = [line for line in lines if line.name]
-    for line, y in zip(named, spread([down(line.points[-1][1]) for line in named], 18, TOP, bottom)):
-        drawn.append(text("label", right + 12, y + 5, f"{escape(line.name)} <tspan>{line.points[-1][1]:.3g}</tspan>"))
+    y = 0.0
+    for line in sorted((line for line in lines if line.name), key=lambda line: -line.points[-1][1]):
+        y = max(down(line.points[-1][1]) + 5, y + 18)  # names beneath one another where lines end close together
+        drawn.append(text("label", right + 12, y, f"{escape(line.name)} <tspan>{line.points[-1][1]:.3g}</tspan>"))
     drawn.append(f'<path class="rule"/><text class="read end" x="{right}" y="12"/>')
     return (
         f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {height}" data-x="{escape(x.name)}" '
@@ -311,8 +288,8 @@ def introduction(log: Log) -> str:
         "for each byte</strong> of text that was held out from training."
     )
     if packed := log.packed("all"):
-        text += " For the same text " + listing([f"{escape(name)} needs {number(bpb)}" for name, bpb in packed.items()])
-        text += "; fewer is better."
+        needs = ", ".join(f"{escape(name)} needs {number(bpb)}" for name, bpb in packed.items())
+        text += f" For the same text {needs}; fewer is better."
     if s.get("reason") == "target":
         text += f" It stopped there because its target was {log.setting('train', 'target_bpb')}."
     return f'<p class="lede">{text}</p>'
@@ -371,7 +348,7 @@ def training(log: Log) -> str:
     if rates := points(log.steps, "lr"):
         peak = max(rate for _, rate in rates)
         top = [step for step, rate in rates if rate >= 0.999 * peak]
-        text = f"At its peak, {peak:.3g}, from step {top[0]:,} to step {top[-1]:,}; {rates[-1][1]:.2g} at the end."
+        text = f"At its peak, {peak:.3g}, from step {top[0]:,} to step {top[-1]:,}; {rates[-1][1]:.3g} at the end."
         if log.setting("optim", "optimizer") == "muon":
             text += f" Muon's has the same shape, with its peak at {log.setting('optim', 'matrix_lr')}."
         add("Learning rate", text, "per step", [Line("AdamW", thin(rates), "solid")], height=150, from_zero=True)
@@ -392,7 +369,7 @@ def domains(log: Log) -> str:
     if not ours:
         return "<p>Domains are compared when the run has finished.</p>"
     easy, hard = min(ours, key=ours.get), max(ours, key=ours.get)
-    text = "Bits per byte, fewer is better: " + listing([f"{name} {bpb:.2f}" for name, bpb in ours.items()])
+    text = "Bits per byte, fewer is better: " + ", ".join(f"{name} {bpb:.2f}" for name, bpb in ours.items())
     text += f"; {easy} is the easiest for your model, {hard} the hardest." if easy != hard else "."
     groups = {name: {"your model": bpb, **log.packed(name)} for name, bpb in ours.items()}
     if is_finite(log.summary["val_bpb"]):
@@ -448,21 +425,21 @@ def what_next(log: Log) -> str:
     """Three commands: talk to the model, let it write, and train it further."""
     out = log.folder.as_posix()
     run = shlex.quote(out)
-    lines = [(f"chat --run {run}", "Write with it: you begin, it goes on"),
-             (f"sample --run {run} --prompt 'It was a' --temperature 0.6", "Let it continue a sentence")]  # fmt: skip
-    if typed := shlex.join(arguments(log)):
+    lines = {
+        "Write with it: you begin, it goes on": f"chat --run {run}",
+        "Let it continue a sentence": f"sample --run {run} --prompt 'It was a' --temperature 0.6",
+    }
+    typed = shlex.join(arguments(log))
+    if typed and log.summary:
         replaced = r" --(out|resume|steps|tokens|time[-_]limit|target[-_]bpb)\b([ =]('[^']*'|[^-\s]\S*))?"
-        again = re.sub(replaced, "", typed)
-        if log.summary:
-            limit = log.setting("train", "time_limit")
-            limit = f" --time-limit {4 * limit:g}" if limit else ""
-            longer = f"--steps {4 * log.summary['steps']}{limit} --out {shlex.quote(out + '-longer')}"
-            lines.append((f"{again} {longer}", "Train a new one four times as long"))
-        else:
-            typed += "" if " --out" in typed else f" --out {run}"
-            typed += "" if " --resume" in typed else " --resume"
-            lines.append((typed, "Go on where it stopped"))
-    shown = "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(line)}</pre>' for line, why in lines)
+        limit = log.setting("train", "time_limit")
+        limit = f" --time-limit {4 * limit:g}" if limit else ""
+        longer = f"--steps {4 * log.summary['steps']}{limit} --out {shlex.quote(f'{out}-longer')}"
+        lines["Train a new one four times as long"] = f"{re.sub(replaced, '', typed)} {longer}"
+    elif typed:
+        missing = [flag for flag in (f" --out {run}", " --resume") if flag.split()[0] not in typed.split()]
+        lines["Go on where it stopped"] = typed + "".join(missing)
+    shown = "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(x)}</pre>' for why, x in lines.items())
     return f'{shown}<p class="note">In an active environment, python -m minigpt does the same as python3 course.py.</p>'
 
 
@@ -475,16 +452,9 @@ def page(log: Log) -> str:
         "What it writes": samples, "Set-up": set_up, "What next": what_next,
     }  # fmt: skip
     body = "\n".join(f"<section><h2>{title}</h2>{make(log)}</section>" for title, make in sections.items())
-    # the policy lets the browser itself see to it that nothing is loaded from anywhere
-    return f"""<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<meta http-equiv="Content-Security-Policy"
- content="default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'">
-<meta name="color-scheme" content="light dark"><title>{name} – minigpt</title><style>{STYLE}</style></head>
-<body><header><p class="note">minigpt run {when}</p><h1>{name}</h1>{introduction(log)}</header>
-{body}
-<script>{SCRIPT}</script></body></html>
-"""
+    # report_page.html has a policy that lets the browser itself see to it that nothing is loaded from anywhere
+    page = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
+    return page.substitute(name=name, when=when, introduction=introduction(log), body=body)
 
 
 def write(folder: Path) -> Path:
@@ -494,76 +464,3 @@ def write(folder: Path) -> Path:
     file = Path(folder) / "report.html"
     write_atomic(file, page(read(Path(folder))))
     return file
-
-
-STYLE = """
-:root { --paper: #fff; --ink: #1c2127; --soft: #5a6472; --grid: #e3e6ea; --panel: #f5f6f8; --solid: #0072b2;
-  --dashed: #d55e00; --dotted: #009e73 }
-@media screen and (prefers-color-scheme: dark) { :root { --paper: #16191d; --ink: #e4e7ea; --soft: #9ba5b1;
-  --grid: #2c3239; --panel: #1e2227; --solid: #56b4e9; --dashed: #e69f00; --dotted: #009e73 } }
-body { max-width: 840px; margin: 0 auto; padding: 2.5rem 1.25rem 4rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.55 system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif }
-h1 { font-size: 2rem; line-height: 1.2; margin: 0 0 1rem; overflow-wrap: anywhere }
-h2 { font-size: 1.3rem; margin: 3rem 0 1rem; padding-top: 1.2rem; border-top: 1px solid var(--grid) }
-h3 { font-size: 1rem; margin: 1.6rem 0 .5rem; break-after: avoid }
-small, .note { font-size: .875rem; font-weight: normal; color: var(--soft); margin: .4rem 0 }
-small { margin-left: .5rem }
-.lede { font-size: 1.2rem; line-height: 1.5 }
-figure { margin: 0 0 1rem; overflow-x: auto; break-inside: avoid }
-svg { display: block; width: 100%; min-width: 600px; height: auto; margin: .4rem 0; font-size: 13px }
-text { fill: var(--ink) }
-.soft { fill: var(--soft) }
-.end { text-anchor: end }
-.middle { text-anchor: middle }
-.label { font-weight: 600 }
-tspan { font-weight: 400 }
-text, td, tspan { font-variant-numeric: tabular-nums }
-.grid, .axis, .rule { fill: none; stroke: var(--grid) }
-.axis { stroke: var(--soft) }
-.rule { stroke: var(--soft); stroke-dasharray: 2 2 }
-.line { fill: none; stroke-width: 2; stroke-linejoin: round }
-.solid { stroke: var(--solid) }
-.dashed { stroke: var(--dashed); stroke-dasharray: 9 5 }
-.dotted { stroke: var(--dotted); stroke-dasharray: 2 4; stroke-linecap: round }
-.raw { stroke: var(--solid); stroke-width: 1; opacity: .35 }
-.dot { fill: var(--paper); stroke-width: 2; stroke-dasharray: none }
-.bar { stroke: none }
-.bar.solid { fill: var(--solid) }
-.bar.dashed { fill: var(--dashed) }
-.bar.dotted { fill: var(--dotted) }
-table { border-collapse: collapse; font-size: .9rem; margin: .5rem 0 1.5rem; width: 100% }
-caption { text-align: left; font-weight: 600; padding: .3rem 0 }
-th, td { vertical-align: top; padding: .2rem 0 .2rem .8rem; border-top: 1px solid var(--grid); overflow-wrap: anywhere }
-th { font-weight: normal; color: var(--soft) }
-th:first-child { text-align: left; padding-left: 0 }
-.numbers td, .numbers th + th { text-align: right; width: 20% }
-.parts { columns: 2 20rem; column-gap: 2rem }
-.parts table { break-inside: avoid; margin-top: 0 }
-pre { background: var(--panel); border-radius: 6px; padding: .7rem .9rem; margin: .3rem 0 1rem; font-size: .875rem;
-  white-space: pre-wrap; overflow-wrap: anywhere; break-inside: avoid }
-.sample { font: 1rem/1.55 Charter, "Iowan Old Style", Georgia, serif }
-summary { cursor: pointer; padding: .3rem 0 }
-@media print { body { padding: 0; max-width: none } .read, .rule { display: none } }
-"""
-SCRIPT = """
-// Point at a line chart to read its values: positions in the drawing are turned back into numbers.
-for (const svg of document.querySelectorAll("svg[data-range]")) {
-  const [left, right, top, bottom] = svg.dataset.box.split(" ").map(Number);
-  const [end, low, high, log] = svg.dataset.range.split(" ").map(Number);
-  const rule = svg.querySelector(".rule"), read = svg.querySelector(".read");
-  svg.onpointermove = event => {
-    const at = new DOMPoint(event.clientX, event.clientY).matrixTransform(svg.getScreenCTM().inverse()).x;
-    const round = value => Number(value.toPrecision(3)), parts = [];
-    let x;
-    for (const line of svg.querySelectorAll("polyline:not([data-name=''])")) {
-      const near = [...line.points].reduce((a, b) => Math.abs(b.x - at) < Math.abs(a.x - at) ? b : a);
-      const y = low + (bottom - near.y) / (bottom - top) * (high - low);
-      x ??= near.x;
-      parts.push(line.dataset.name + " " + round(log ? Math.exp(y) : y));
-    }
-    read.textContent = `${round((x - left) / (right - left) * end)} ${svg.dataset.x}: ${parts.join(", ")}`;
-    rule.setAttribute("d", `M${x} ${top}V${bottom}`);
-  };
-  svg.onpointerleave = () => { read.textContent = ""; rule.removeAttribute("d"); };
-}
-"""

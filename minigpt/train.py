@@ -20,9 +20,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
@@ -38,6 +39,7 @@ from .model import GPT, init_weights
 from .optim import build_optimizers, learning_rate
 from .precision import Policy, be_deterministic, choose
 from .prepare import open_data, prepare
+from .report import read_metrics
 from .shards import Shards
 from .tokenizer import Tokenizer
 
@@ -82,6 +84,8 @@ class Training:
     decay_start: int = 0
     step: int = 0
     """Optimizer steps done."""
+    reserve: float = 2.0
+    """Seconds of a time limit to keep for the final evaluation and the report."""
     seconds_before: float = 0.0
     """Seconds that earlier starts of this run took."""
     skipped: Tensor | None = None
@@ -246,7 +250,8 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
         return
     evaluations = 20 * min(t.val.windows * t.config.model.context, t.config.train.eval_tokens) * eval_seconds
     final = t.val.windows * t.config.model.context * eval_seconds + 2.0
-    left = 0.97 * (t.config.train.time_limit - (time.perf_counter() - t.started) - evaluations - final)
+    t.reserve = final
+    left = 0.95 * (t.config.train.time_limit - (time.perf_counter() - t.started) - evaluations - final)  # 5 % for noise
     affordable = max(1, int(left / step_seconds))
     if t.config.train.max_cost and t.config.train.price:
         affordable = min(affordable, int(3600 * t.config.train.max_cost / t.config.train.price / step_seconds))
@@ -276,7 +281,7 @@ def rehearse(t: Training) -> tuple[float, float]:
     with t.policy.autocast(), torch.no_grad():
         t.model(inputs, targets)
     synchronize(t.policy.device)
-    return min(times[1:]), (time.perf_counter() - start) / inputs.numel()
+    return median(times[1:]), (time.perf_counter() - start) / inputs.numel()
 
 
 def synchronize(device: str) -> None:
@@ -495,17 +500,6 @@ class Run:
         return json.loads(file.read_text()) if file.exists() else {}
 
 
-def read_metrics(file: Path) -> list[dict]:
-    """All whole lines; a crash can leave half of one at the end."""
-    rows = []
-    for line in file.read_text().splitlines() if file.exists() else []:
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            break
-    return rows
-
-
 class Metrics:
     """Appends lines to metrics.jsonl. Numbers that are still on the device are read one step late, so that reading them
     does not make the host wait for the step that it has just started."""
@@ -551,7 +545,7 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
         record_start(t)
         reason = loop(t, stop or (lambda: False), say)
         finished = reason in (None, "target")
-        if finished:
+        if reason != "interrupted":
             finish(t, reason)
         write_status(t, "done" if finished else "preempted", reason or "", retry=not finished)
         if not finished:
@@ -650,10 +644,10 @@ def show_progress(t: Training, bar: tqdm, row: dict) -> None:
 
 def out_of_budget(t: Training) -> str | None:
     c = t.config.train
-    if c.time_limit and time.perf_counter() - t.started > c.time_limit and t.step < t.steps:
+    if t.step < t.steps and c.time_limit and time.perf_counter() - t.started > c.time_limit - t.reserve:
         return "time limit"
-    if c.max_cost and t.seconds / 3600 * c.price > c.max_cost:
-        return f"cost limit of ${c.max_cost:g}"
+    if t.step < t.steps and c.max_cost and t.seconds / 3600 * c.price > c.max_cost:
+        return "cost limit"
     return None
 
 
@@ -682,8 +676,12 @@ def finish(t: Training, reason: str | None) -> None:
         "device": t.policy.device, "precision": t.policy.precision, "compile": t.policy.compile,
         "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",
     }  # fmt: skip
-    checkpoint.write_atomic(t.out / "summary.json", json.dumps(summary, indent=1) + "\n")
-    report.write(t.out)
+    try:
+        checkpoint.write_atomic(t.out / "summary.json", json.dumps(summary, indent=1) + "\n")
+        report.write(t.out)
+    except OSError as error:
+        raise UserError(f"the run is complete, but its report could not be written ({error.strerror}): free some disk "
+                        f"space and give the same command with --resume.") from None  # fmt: skip
 
 
 def write_status(t: Training, status: str, reason: str = "", retry: bool = False) -> None:

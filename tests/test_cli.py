@@ -16,10 +16,10 @@ SMALL = ["--layers", "1", "--width", "32", "--heads", "1", "--kv-heads", "1", "-
 SENTENCE = "All work and no play makes a dull boy, said the old man who had seen the sea. "
 
 
-def fails(capsys, *argv) -> str:
+def fails(capfd, *argv) -> str:
     """The one sentence that a mistake prints."""
     assert main(list(argv)) == 2
-    printed = capsys.readouterr()
+    printed = capfd.readouterr()
     lines = [line for line in printed.err.splitlines() if line.strip()]
     assert len(lines) == 1 and lines[0].startswith("minigpt: ") and lines[0][-1] in ".?", printed.err
     assert "Traceback" not in printed.err
@@ -49,23 +49,23 @@ def test_help_is_instant_and_imports_no_torch():
         assert min(times) < 1.0  # 0.25 s on a quiet machine; the bar is 0.5
 
 
-def test_every_verb_has_help(capsys):
+def test_every_verb_has_help(capfd):
     for verb in VERBS:
         with pytest.raises(SystemExit) as stop:
             main([verb, "--help"])
         assert stop.value.code == 0
-        assert VERBS[verb].__doc__.split(":")[0].splitlines()[0][:20] in " ".join(capsys.readouterr().out.split()) or verb == "pretrain"
+        assert VERBS[verb].__doc__.split(":")[0].splitlines()[0][:20] in " ".join(capfd.readouterr().out.split()) or verb == "pretrain"
 
 
-def test_wrong_words(capsys):
-    assert "unknown verb 'pretrian'" in fails(capsys, "pretrian")
-    assert "unknown preset 'huge'" in fails(capsys, "pretrain", "--preset", "huge")
-    assert "did you mean --steps?" in fails(capsys, "pretrain", "--step", "3")
-    assert "--depth" in fails(capsys, "pretrain", "--depth", "0")
-    assert "unknown device" in fails(capsys, "pretrain", "--device", "gpu")
+def test_wrong_words(capfd):
+    assert "unknown verb 'pretrian'" in fails(capfd, "pretrian")
+    assert "unknown preset 'huge'" in fails(capfd, "pretrain", "--preset", "huge")
+    assert "did you mean --steps?" in fails(capfd, "pretrain", "--step", "3")
+    assert "--depth" in fails(capfd, "pretrain", "--depth", "0")
+    assert "unknown device" in fails(capfd, "pretrain", "--device", "gpu")
 
 
-def test_wrong_text(capsys, tmp_path):
+def test_wrong_text(capfd, tmp_path):
     def file(name, content: bytes):
         path = tmp_path / name
         path.write_bytes(content)
@@ -83,43 +83,43 @@ def test_wrong_text(capsys, tmp_path):
     (tmp_path / "folder/picture.png").write_bytes(b"\x89PNG")
     cases["no text"] = (tmp_path / "folder", "folder")
     for n, (path, named) in enumerate(cases.values()):
-        assert named in fails(capsys, *pretrain(path, tmp_path / f"run{n}"))
+        assert named in fails(capfd, *pretrain(path, tmp_path / f"run{n}"))
 
 
-def test_wrong_numbers(capsys, tmp_path, text):
-    assert "vocab" in fails(capsys, *pretrain(text, tmp_path / "a", "--vocab-size", "256"))
-    assert "multiple of the context" in fails(capsys, *pretrain(text, tmp_path / "b", "--batch-tokens", "65"))
-    assert "multiple of kv_heads" in fails(capsys, *pretrain(text, tmp_path / "c", "--heads", "3", "--kv-heads", "2"))
-    assert "how long" in fails(capsys, *pretrain(text, tmp_path / "d", "--steps", "0", "--tokens", "0"))
+def test_wrong_numbers(capfd, tmp_path, text):
+    assert "vocab" in fails(capfd, *pretrain(text, tmp_path / "a", "--vocab-size", "256"))
+    assert "multiple of the context" in fails(capfd, *pretrain(text, tmp_path / "b", "--batch-tokens", "65"))
+    assert "multiple of kv_heads" in fails(capfd, *pretrain(text, tmp_path / "c", "--heads", "3", "--kv-heads", "2"))
+    assert "how long" in fails(capfd, *pretrain(text, tmp_path / "d", "--steps", "0", "--tokens", "0"))
     with pytest.raises(SystemExit) as stop:  # tyro shows where it happened in a box of its own
         main(pretrain(text, tmp_path / "e", "--steps", "many"))
     assert stop.value.code == 2
 
 
-def test_a_gpu_that_is_not_there(capsys, tmp_path, text):
+def test_a_gpu_that_is_not_there(capfd, tmp_path, text):
     import torch
 
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    sentence = fails(capsys, *pretrain(text, tmp_path / "run", "--device", "cuda"))
+    sentence = fails(capfd, *pretrain(text, tmp_path / "run", "--device", "cuda"))
     assert "no usable GPU" in sentence and "--device cpu" in sentence or "CUDA build" in sentence
 
 
-def test_run_folders(capsys, tmp_path, text):
+def test_run_folders(capfd, tmp_path, text):
     assert main(pretrain(text, tmp_path / "run")) == 0
-    capsys.readouterr()
-    assert "--resume" in fails(capsys, *pretrain(text, tmp_path / "run"))
-    assert "optim.seed" in fails(capsys, *pretrain(text, tmp_path / "run", "--resume", "--seed", "5"))
-    assert "not a run folder" in fails(capsys, "sample", "--run", str(tmp_path))
+    capfd.readouterr()
+    assert "--resume" in fails(capfd, *pretrain(text, tmp_path / "run"))
+    assert "optim.seed" in fails(capfd, *pretrain(text, tmp_path / "run", "--resume", "--seed", "5"))
+    assert "not a run folder" in fails(capfd, "sample", "--run", str(tmp_path))
     blocked = tmp_path / "file"
     blocked.write_text("in the way")
-    assert "cannot write" in fails(capsys, *pretrain(text, blocked / "run"))
+    assert "cannot write" in fails(capfd, *pretrain(text, blocked / "run"))
 
 
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
-def test_read_only_out(capsys, tmp_path, text):
+def test_read_only_out(capfd, tmp_path, text):
     (tmp_path / "closed").mkdir(mode=0o500)
-    assert "cannot write" in fails(capsys, *pretrain(text, tmp_path / "closed/run"))
+    assert "cannot write" in fails(capfd, *pretrain(text, tmp_path / "closed/run"))
 
 
 def test_a_really_read_only_disk(tmp_path, text):
@@ -136,17 +136,17 @@ def test_a_really_read_only_disk(tmp_path, text):
         subprocess.run(["umount", str(disk)], check=True)
 
 
-def test_the_verbs_work_together(capsys, tmp_path, text, monkeypatch):
+def test_the_verbs_work_together(capfd, tmp_path, text, monkeypatch):
     """prepare → pretrain --data → evaluate, sample, chat, report."""
     assert main(["prepare", "--out", str(tmp_path / "data"), "--text", str(text), "--vocab-size", "270"]) == 0
     flags = [*SMALL, "--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
     assert main(["pretrain", *flags]) == 0
-    printed = capsys.readouterr().out
+    printed = capfd.readouterr().out
     assert "bits per byte on held-out text" in printed and "report.html" in printed
 
     def as_json(*argv):
         assert main([*argv, "--json"]) == 0
-        return json.loads(capsys.readouterr().out)
+        return json.loads(capfd.readouterr().out)
 
     run = ["--run", str(tmp_path / "run")]
     assert as_json("evaluate", *run)["val_bpb"] > 0
@@ -158,14 +158,14 @@ def test_the_verbs_work_together(capsys, tmp_path, text, monkeypatch):
     lines = iter(["The old man", ""])
     monkeypatch.setattr("builtins.input", lambda prompt: next(lines))
     assert main(["chat", *run, "--max-tokens", "5"]) == 0
-    assert "The old man" in capsys.readouterr().out
+    assert "The old man" in capfd.readouterr().out
     (tmp_path / "run/report.html").unlink()
     assert main(["report", *run]) == 0
     assert "<svg" in (tmp_path / "run/report.html").read_text()
-    assert "already holds a data set" in fails(capsys, "prepare", "--out", str(tmp_path / "data"), "--text", str(text))
+    assert "already holds a data set" in fails(capfd, "prepare", "--out", str(tmp_path / "data"), "--text", str(text))
 
 
-def test_val_text_and_two_texts(capsys, tmp_path, text):
+def test_val_text_and_two_texts(capfd, tmp_path, text):
     other = Path(tmp_path / "other.txt")
     other.write_text("Something else entirely was written here for the sake of it. " * 9)
     assert main(["pretrain", "--text", str(text), "--val-text", str(other), "--out", str(tmp_path / "run"), *SMALL]) == 0

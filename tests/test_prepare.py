@@ -73,6 +73,8 @@ def test_a_finished_folder_is_kept_and_opened(tmp_path):
     tokenizer, manifest = prepare(config, tmp_path / "data", 300, say=silent)
     file.unlink()  # nothing is read again
     again, same = prepare(config, tmp_path / "data", 300, say=silent)
+    with pytest.raises(UserError, match="other settings"):
+        prepare(config, tmp_path / "data", 310, say=silent)
     assert same == manifest and again.hash == tokenizer.hash == open_data(tmp_path / "data")[0].hash
 
 
