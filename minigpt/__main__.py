@@ -1,4 +1,5 @@
-"""python -m minigpt VERB: one thin function a verb; flags come from the dataclasses and the functions' own signatures."""
+"""python -m minigpt VERB: one thin function a verb; flags come from the dataclasses and the functions' own
+signatures."""
 import argparse
 import difflib
 import inspect
@@ -24,7 +25,7 @@ def pretrain(argv: list[str]) -> int:
     chooser.add_argument("--depth", type=int)
     chosen, rest = chooser.parse_known_args(argv)
     default = preset(chosen.preset) if chosen.depth is None else depth(chosen.depth)
-    about = "Flags change a preset (--preset NAME, default tiny) or a depth (--depth N); the defaults shown are its own."
+    about = "Flags change a preset (--preset NAME, default tiny) or a depth (--depth N); its own defaults are shown."
     rest = ["--start-from" if arg == "--from" else arg for arg in rest]
     config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
     if not config.train.out:
@@ -52,9 +53,9 @@ def pretrain(argv: list[str]) -> int:
     except Diverged as error:
         print(f"minigpt: {error}.", file=sys.stderr)
         return 3
-    if run.status["reason"] != "interrupted":
+    if run.status.get("reason") != "interrupted":
         print_result(Run.load(run.folder))
-    return 0 if run.status["status"] == "done" else 75
+    return 0 if run.status.get("status") == "done" else 75
 
 
 def begin_to_prepare(config: RunConfig) -> subprocess.Popen | None:
@@ -65,6 +66,7 @@ def begin_to_prepare(config: RunConfig) -> subprocess.Popen | None:
 
 
 def print_result(run) -> None:
+    """The outcome on the terminal, as short as a person will read."""
     s = run.summary
     print(f"\n{s['parameters'] / 1e6:.1f} M parameters, {s['tokens'] / 1e6:.1f} M tokens, {s['seconds']:.0f} s: "
           f"{s['val_bpb']:.3f} bits per byte on held-out text")
@@ -278,6 +280,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"minigpt: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 if __name__ == "__main__":

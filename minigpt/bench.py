@@ -1,8 +1,8 @@
 """How fast, as ratios to a peer measured in the same run: `python -m minigpt bench`.
 
 A ratio above 1 means that we are faster. Peers that are installed (tokenizers, tiktoken) are found; nanoGPT is a folder
-with its source: --peer nanogpt=DIR. Where there is no peer, the absolute figure stands alone. Times are the best of a few
-tries, tries of the two sides alternating, since a machine that is busy for a moment should not decide.
+with its source: --peer nanogpt=DIR. Where there is no peer, the absolute figure stands alone. Times are the best of a
+few tries, tries of the two sides alternating, since a machine that is busy for a moment should not decide.
 """
 import json
 import math
@@ -13,25 +13,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from .config import ModelConfig, OptimConfig, UserError, preset
 
 
-@dataclass(frozen=True)
-class Result:
-    """One line of the table: our figure, the peer's, and how many times as good ours is."""
-
-    name: str
-    ours: float
-    unit: str
-    peer: str = ""
-    theirs: float | None = None
-    ratio: float | None = None
-    bar: float | None = None
-    """The ratio that this project promises to reach."""
+def result(name: str, unit: str, ours: float, theirs: float | None = None, peer: str = "", bar: float = 0.0) -> dict:
+    """One line of the table. `ratio` says how many times as good ours is; `bar`, what this project promises to reach."""
+    ratio = None if theirs is None else theirs / ours if unit == "s" else ours / theirs
+    return dict(name=name, ours=ours, unit=unit, peer=peer, theirs=theirs, ratio=ratio, bar=bar)
 
 
 def alternate(tries: int, *functions: Callable[[], float]) -> list[float]:
@@ -71,32 +63,36 @@ def corpus(domain: str, size: int) -> str:
 # ---- tokenizer -------------------------------------------------------------------------------------------------------
 
 
-def bpe_training() -> Result:
+def bpe_training() -> dict:
     """10 MB of books, 8,192 tokens, the same split pattern, two processes or threads for both."""
     from .tokenizer import GPT2_PATTERN, train_bpe
 
     text = corpus("books", 10_000_000)
     lines = text.splitlines(keepends=True)
     blocks = ["".join(lines[i : i + 1000]) for i in range(0, len(lines), 1000)]
-    ours = lambda: seconds(lambda: train_bpe(blocks, 8192, workers=2))  # noqa: E731
+
+    def ours():
+        return seconds(lambda: train_bpe(blocks, 8192, workers=2))
+
     if not find_spec("tokenizers"):
-        return Result("train BPE on 10 MB", ours(), "s")
+        return result("train BPE on 10 MB", "s", ours())
     import tokenizers
     from tokenizers import models, pre_tokenizers, trainers
 
     def theirs():
         tokenizer = tokenizers.Tokenizer(models.BPE())
         split = pre_tokenizers.Split(tokenizers.Regex(GPT2_PATTERN), "isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+        byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=8192, initial_alphabet=alphabet, show_progress=False)
         return seconds(lambda: tokenizer.train_from_iterator(blocks, trainer))
 
-    a, b = alternate(3, ours, theirs)
-    return Result("train BPE on 10 MB", a, "s", f"tokenizers {tokenizers.__version__}", b, b / a, 1 / 0.9)
+    times = alternate(3, ours, theirs)
+    return result("train BPE on 10 MB", "s", *times, f"tokenizers {tokenizers.__version__}", 1 / 0.9)
 
 
-def bpe_encoding() -> Result:
+def bpe_encoding() -> dict:
     """10 MB of books with a vocabulary of 4,096, one thread, against tiktoken called directly."""
     import tiktoken
 
@@ -108,13 +104,13 @@ def bpe_encoding() -> Result:
     a, b = alternate(3, lambda: seconds(lambda: tokenizer.encode_to_numpy(text)),
                      lambda: seconds(lambda: bare.encode_to_numpy(text)))  # fmt: skip
     megabytes = len(text.encode()) / 1e6
-    return Result("encode", megabytes / a, "MB/s", f"tiktoken {tiktoken.__version__}", megabytes / b, b / a, 0.95)
+    return result("encode", "MB/s", megabytes / a, megabytes / b, f"tiktoken {tiktoken.__version__}", 0.95)
 
 
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 
-def open_200_gigabytes() -> Result:
+def open_200_gigabytes() -> dict:
     """A folder of 1,000 sparse shards of 100 M tokens."""
     from .shards import MANIFEST, VERSION, Shards
 
@@ -131,18 +127,18 @@ def open_200_gigabytes() -> Result:
                     "split_rule": "", "splits": {"train": split | {"shards": shards}, "val": empty}}  # fmt: skip
         Path(folder, MANIFEST).write_text(json.dumps(manifest))
         took = seconds(lambda: Shards.open(folder, context=1024).batch(0, 12345, 512))
-    return Result("open 200 GB of shards and draw a batch", took, "s")
+    return result("open 200 GB of shards and draw a batch", "s", took)
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
 
 NANOGPT_SHAPE = ModelConfig("gpt2", layers=4, width=128, heads=4, kv_heads=4, head_size=32, mlp_width=512, context=64,
                             vocab_size=65, activation="gelu", norm_eps=1e-5)  # fmt: skip
-NANOGPT_FLAGS = ("--device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 "
-                 "--n_head=4 --n_embd=128 --max_iters={steps} --lr_decay_iters=2000 --dropout=0.0").split()  # fmt: skip
+NANOGPT_FLAGS = """--device=cpu --compile=False --eval_iters=20 --log_interval=1 --block_size=64 --batch_size=12
+    --n_layer=4 --n_head=4 --n_embd=128 --max_iters={steps} --lr_decay_iters=2000 --dropout=0.0""".split()
 
 
-def training_speed(nanogpt: Path | None) -> Result:
+def training_speed(nanogpt: Path | None) -> dict:
     """Tokens a second at nanoGPT's CPU shape, fp32, not compiled: whole steps with their batches, ours and theirs."""
     import torch
 
@@ -168,7 +164,7 @@ def training_speed(nanogpt: Path | None) -> Result:
 
     name = "training step at nanoGPT's CPU shape"
     if nanogpt is None:
-        return Result(name, 1 / ours(), "tokens/s")
+        return result(name, "tokens/s", 1 / ours())
 
     def theirs() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -177,7 +173,7 @@ def training_speed(nanogpt: Path | None) -> Result:
         return times[len(times) // 2] / 1000 / (12 * 64)
 
     a, b = alternate(3, ours, theirs)
-    return Result(name, 1 / a, "tokens/s", "nanoGPT", 1 / b, b / a, 1.0)
+    return result(name, "tokens/s", 1 / a, 1 / b, "nanoGPT", 1.0)
 
 
 def plays() -> str:
@@ -197,15 +193,15 @@ def run_nanogpt(source: Path, text: str, folder: Path, steps: int) -> tuple[floa
     cut = int(len(ids) * 0.9)
     ids[:cut].tofile(folder / "train.bin")
     ids[cut:].tofile(folder / "val.bin")
-    (folder / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(letters)}))  # nanoGPT's own format; only it reads it
+    (folder / "meta.pkl").write_bytes(pickle.dumps({"vocab_size": len(letters)}))  # nanoGPT's format; only it reads it
     flags = [flag.format(steps=steps) for flag in NANOGPT_FLAGS]
-    command = [sys.executable, "train.py", "config/train_shakespeare_char.py", f"--dataset={folder}", f"--out_dir={folder / 'out'}"]
-    return whole_process(command + flags, cwd=source)
+    command = [sys.executable, "train.py", "config/train_shakespeare_char.py", f"--dataset={folder}"]
+    return whole_process([*command, f"--out_dir={folder / 'out'}", *flags], cwd=source)
 
 
-def time_to_loss(nanogpt: Path | None, target: float = 2.7205) -> Result:
-    """Seconds of whole process, imports, tokenizer and evaluation included, to the loss that nanoGPT's CPU recipe reaches
-    (by default its published 1.8857 nats a character): 1.1 MB of plays, the first nine tenths for training."""
+def time_to_loss(nanogpt: Path | None, target: float = 2.7205) -> dict:
+    """Seconds of whole process, imports, tokenizer and evaluation included, to the loss that nanoGPT's CPU recipe
+    reaches (by default its published 1.8857 nats a character): 1.1 MB of plays, the first nine tenths for training."""
     text = plays()
     cut = int(len(text) * 0.9)
     with tempfile.TemporaryDirectory() as name:
@@ -216,18 +212,16 @@ def time_to_loss(nanogpt: Path | None, target: float = 2.7205) -> Result:
             target = nats / math.log(2) * len(text[cut:]) / len(text[cut:].encode())
         (folder / "train.txt").write_text(text[:cut], encoding="utf-8")
         (folder / "val.txt").write_text(text[cut:], encoding="utf-8")
-        command = [sys.executable, "-m", "minigpt", "pretrain", "--preset", "shakespeare", "--text", str(folder / "train.txt"),
-                   "--val-text", str(folder / "val.txt"), "--target-bpb", f"{target:.4f}"]  # fmt: skip
+        command = [sys.executable, "-m", "minigpt", "pretrain", "--preset", "shakespeare"]
+        command += ["--target-bpb", f"{target:.4f}", "--text", str(folder / "train.txt"), "--val-text", str(folder / "val.txt")]
         ours = min(whole_process([*command, "--out", str(folder / f"run{i}")])[0] for i in range(3))
         found = json.loads((folder / "run0/summary.json").read_text())["val_bpb"]
     name = f"time to {target:.4f} bits per byte on plays (reached {found:.4f})"
-    return Result(name, ours, "s", *(("nanoGPT", theirs, theirs / ours, 15.0) if theirs else ()))
+    return result(name, "s", ours, theirs, "nanoGPT" if theirs else "", 15.0)
 
 
-def generation() -> Result:
+def generation() -> dict:
     """Greedy tokens up to a context of 512, at the size of the default run: KV cache against recomputing everything."""
-    from dataclasses import replace
-
     from .sampling import generate
     from .model import GPT
 
@@ -241,35 +235,24 @@ def generation() -> Result:
 
     a, b = alternate(2, lambda: run(True), lambda: run(False))
     assert tokens[True] == tokens[False], "the cache changed the greedy tokens"
-    return Result("generate 511 tokens", 511 / a, "tokens/s", "the uncached loop", 511 / b, b / a, 5.0)
-
-
-def default_speed() -> Result:
-    """Training tokens a second of the default run, as this machine's probe would compute it, from a run of a minute."""
-    with tempfile.TemporaryDirectory() as folder:
-        whole_process([sys.executable, "-m", "minigpt", "pretrain", "--time-limit", "75", "--samples", "0", "--out",
-                       str(Path(folder) / "run"), "--compile", "on"])  # fmt: skip
-        summary = json.loads((Path(folder) / "run/summary.json").read_text())
-    return Result(f"train the default model ({summary['precision']})", summary["tokens_per_second"], "tokens/s")
+    return result("generate 511 tokens", "tokens/s", 511 / a, 511 / b, "the uncached loop", 5.0)
 
 
 def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
     if nanogpt is not None and not (nanogpt / "train.py").exists():
         raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
-    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, training_speed, time_to_loss, default_speed]
+    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, training_speed, time_to_loss]
     rows = []
     for bench in benches:
         if only in bench.__name__:
-            result = bench(nanogpt) if bench in (training_speed, time_to_loss) else bench()
-            rows.append(asdict(result))
-            print(line(result), file=sys.stderr)
+            rows.append(bench(nanogpt) if bench in (training_speed, time_to_loss) else bench())
+            print(line(rows[-1]), file=sys.stderr)
     return rows
 
 
-def line(r: Result) -> str:
-    """Example: encode: 11.2 MB/s, tiktoken 0.14.0 11.3 MB/s, ratio 0.99 (promised: 0.95)"""
-    text = f"{r.name}: {r.ours:,.3g} {r.unit}"
-    if r.ratio is not None:
-        text += f"; {r.peer} {r.theirs:,.3g} {r.unit}; ratio {r.ratio:.2f} (promised: {r.bar:.2f})"
-    return text
+def line(r: dict) -> str:
+    """Example: encode: 11.2 MB/s; tiktoken 0.14.0 11.3 MB/s; ratio 0.99 (promised: 0.95)"""
+    text = "{name}: {ours:,.3g} {unit}".format(**r)
+    compared = "; {peer} {theirs:,.3g} {unit}; ratio {ratio:.2f} (promised: {bar:.2f})"
+    return text if r["ratio"] is None else text + compared.format(**r)

@@ -14,7 +14,8 @@ from typing import Any, Literal, get_type_hints
 
 
 class UserError(Exception):
-    """A mistake that the person at the keyboard can mend: the command line prints it as one sentence and exits with 2."""
+    """A mistake that the person at the keyboard can mend: the command line prints it as one sentence and exits with
+    2."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,8 @@ class ModelConfig:
     context: int = 256
     """Longest sequence, in tokens."""
     vocab_size: int = 4096
-    """Number of token ids: 256 bytes, the merges, and the special tokens. A run trains its tokenizer to this size, or takes
-    the number from the tokenizer it is given."""
+    """Number of token ids: 256 bytes, the merges, and the special tokens. A run trains its tokenizer to this size, or
+    takes the number from the tokenizer it is given."""
     tied: bool = True
     """Share one matrix between the token embedding and the output head."""
     activation: Literal["gelu", "swiglu", "relu2"] = "swiglu"
@@ -56,7 +57,8 @@ class ModelConfig:
     softcap: float = 0.0
     """Squash logits smoothly into ±softcap (Gemma 2); 0 is off."""
     zero_init: bool = False
-    """Start the two projections that write into the residual stream at zero, so that every block begins as the identity."""
+    """Start the two projections that write into the residual stream at zero, so that every block begins as the
+    identity."""
     dropout: float = 0.0
     """Probability of zeroing an activation on the residual branches while training; worth it only over many epochs."""
 
@@ -86,7 +88,8 @@ class DataConfig:
     domains: tuple[str, ...] = ("books", "drama", "speeches")
     """Built-in domains, used when no text and no data folder is given."""
     val_text: str = ""
-    """A file or folder to validate on; empty: documents held out by a hash of their id (one document: its last tenth)."""
+    """A file or folder to validate on; empty: documents held out by a hash of their id (one document: its last
+    tenth)."""
     data: str = ""
     """A folder made by `prepare`, instead of text."""
     tokenizer: str = ""
@@ -144,7 +147,7 @@ class OptimConfig:
         if self.steps < 0 or self.tokens < 0:
             raise UserError("steps and tokens cannot be negative.")
         if self.schedule == "wsd" and self.warmup + self.decay > 1:
-            raise UserError(f"warmup ({self.warmup}) and decay ({self.decay}) are shares of the run and must add up to at most 1.")
+            raise UserError(f"warmup ({self.warmup}) and decay ({self.decay}), shares of the run, exceed 1 together.")
 
 
 @dataclass(frozen=True)
@@ -164,7 +167,8 @@ class TrainConfig:
     micro_batch: int | Literal["auto"] = "auto"
     """Sequences in one forward pass; auto: the most that memory allows."""
     time_limit: float = 0.0
-    """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps early on."""
+    """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps early
+    on."""
     target_bpb: float = 0.0
     """Stop as soon as val_bpb is at most this; 0 is off."""
     price: float = 0.0
@@ -210,24 +214,23 @@ class RunConfig:
 def gpt2(layers: int, width: int) -> ModelConfig:
     """A published GPT-2 shape: heads of 64, an MLP of four times the width, a context of 1024 (Radford et al. 2019)."""
     return ModelConfig(
-        "gpt2", layers, width, heads=width // 64, kv_heads=width // 64, mlp_width=4 * width, context=1024, vocab_size=50257,
-        activation="gelu", norm_eps=1e-5,
+        "gpt2", layers, width, heads=width // 64, kv_heads=width // 64, mlp_width=4 * width, context=1024,
+        vocab_size=50257, activation="gelu", norm_eps=1e-5,
     )  # fmt: skip
 
 
-def modern(layers: int, width: int, context: int = 1024, vocab_size: int = 50257, heads: int = 0, **other) -> ModelConfig:
+def modern(layers: int, width: int, context: int = 1024, vocab_size: int = 50257, **other) -> ModelConfig:
     """A Qwen3 shape with heads of 64 and a SwiGLU MLP of about 8/3 of the width, so that it has a GELU MLP's size."""
-    heads = heads or width // 64
-    return ModelConfig(
-        "modern", layers, width, heads=heads, kv_heads=other.pop("kv_heads", heads), mlp_width=round(width / 24) * 64,
-        context=context, vocab_size=vocab_size, **other,
-    )  # fmt: skip
+    heads = width // 64
+    shape = dict(heads=heads, kv_heads=heads, mlp_width=round(width / 24) * 64, context=context, vocab_size=vocab_size)
+    return ModelConfig("modern", layers, width, **(shape | other))
 
 
 def depth(n: int) -> RunConfig:
     """One dial for everything: n layers of width 64 n, and data, batch and rates to match, at 20 tokens a parameter.
 
-    The ratio of 20 is Hoffmann et al. 2022; batch and rates are interpolated between our own runs at depth 2 and GPT-2's.
+    The ratio of 20 is Hoffmann et al. 2022; batch and rates are interpolated between our own runs at depth 2 and
+    GPT-2's.
     """
     if n < 1:
         raise UserError(f"--depth must be at least 1, not {n}.")
@@ -241,28 +244,23 @@ def depth(n: int) -> RunConfig:
     )  # fmt: skip
 
 
-def gpt2_recipe(model: ModelConfig, tokens: float, lr: float) -> RunConfig:
-    """GPT-3's AdamW settings for these sizes (Brown et al. 2020, table 2.1 and appendix B), as GPT-2 reproductions use them."""
-    optim = OptimConfig(
-        tokens=int(tokens), batch_tokens=524288, optimizer="adamw", lr=lr, schedule="cosine", warmup=0.02, final_lr=0.1
-    )
-    return RunConfig(model, DataConfig(tokenizer="gpt2"), optim)
+def recipe(model: ModelConfig, tokens: float, **optim) -> RunConfig:
+    """A run of half a million tokens a step on GPT-2's vocabulary, as GPT-3 trained these sizes (Brown et al. 2020,
+    table 2.1)."""
+    return RunConfig(model, DataConfig(tokenizer="gpt2"), OptimConfig(tokens=int(tokens), batch_tokens=524288, **optim))
 
 
-def modern_recipe(model: ModelConfig, tokens: float, lr: float) -> RunConfig:
-    optim = OptimConfig(tokens=int(tokens), batch_tokens=524288, lr=lr, matrix_lr=0.02, warmup=0.01)
-    return RunConfig(model, DataConfig(tokenizer="gpt2"), optim)
-
-
+ADAMW = dict(optimizer="adamw", schedule="cosine", final_lr=0.1)
+"""GPT-3's optimizer and schedule (appendix B)."""
 PRESETS: dict[str, RunConfig] = {
     # the default run: about three minutes on two laptop cores
     "tiny": RunConfig(
-        modern(2, 256, heads=2, vocab_size=4096, context=256),
+        modern(2, 256, 256, 4096, heads=2, kv_heads=2, head_size=128),
         DataConfig(),
         OptimConfig(tokens=40_000_000, batch_tokens=4096),
         TrainConfig(time_limit=190, eval_tokens=16_384),
     ),
-    # one megabyte of plays in seconds: a small model with the speed recipe, which reaches nanoGPT's CPU loss in 75 steps
+    # one megabyte of plays in seconds: a small model with the speed recipe reaches nanoGPT's CPU loss in 75 steps
     "shakespeare": RunConfig(
         ModelConfig(layers=2, width=64, heads=1, kv_heads=1, head_size=64, mlp_width=128, context=32, vocab_size=4096,
                     activation="relu2", zero_init=True),
@@ -270,20 +268,20 @@ PRESETS: dict[str, RunConfig] = {
         OptimConfig(steps=75, batch_tokens=512, lr=0.015, matrix_lr=0.03, momentum=0.5),
         TrainConfig(eval_every=75, samples=1),
     ),  # fmt: skip
-    # the same megabyte in two minutes, over several epochs, which is what dropout is for
+    # the same megabyte in two minutes, about four epochs: past nanoGPT's GPU loss
     "shakespeare-2m": RunConfig(
-        modern(4, 192, context=128, vocab_size=2048, dropout=0.1),
+        modern(4, 192, context=128, vocab_size=2048),
         DataConfig(),
-        OptimConfig(steps=1000, batch_tokens=4096),
-        TrainConfig(time_limit=112, eval_every=100, samples=3),
+        OptimConfig(steps=400, batch_tokens=4096),
+        TrainConfig(time_limit=113, eval_every=100, samples=3),
     ),
-    "gpt2-124m": gpt2_recipe(gpt2(12, 768), 10e9, 6e-4),
-    "gpt2-350m": gpt2_recipe(gpt2(24, 1024), 10e9, 3e-4),
-    "gpt2-774m": gpt2_recipe(gpt2(36, 1280), 16e9, 2.5e-4),
-    "gpt2-1.5b": gpt2_recipe(gpt2(48, 1600), 30e9, 2e-4),
-    "modern-124m": modern_recipe(modern(12, 768), 2.5e9, 3e-3),
-    "modern-350m": modern_recipe(modern(24, 1024), 7e9, 2e-3),
-    "modern-1.5b": modern_recipe(modern(32, 1920, context=2048, tied=False), 30e9, 1e-3),
+    "gpt2-124m": recipe(gpt2(12, 768), 10e9, lr=6e-4, **ADAMW),
+    "gpt2-350m": recipe(gpt2(24, 1024), 10e9, lr=3e-4, **ADAMW),
+    "gpt2-774m": recipe(gpt2(36, 1280), 16e9, lr=2.5e-4, **ADAMW),
+    "gpt2-1.5b": recipe(gpt2(48, 1600), 30e9, lr=2e-4, **ADAMW),
+    "modern-124m": recipe(modern(12, 768), 2.5e9, lr=3e-3),
+    "modern-350m": recipe(modern(24, 1024), 7e9, lr=2e-3),
+    "modern-1.5b": recipe(modern(32, 1920, context=2048, tied=False), 30e9, lr=1e-3),
 }
 """Named runs. The larger ones are starting points from the literature; only the first two are tuned here."""
 

@@ -6,12 +6,11 @@ FIELDS for the config, FIXED for what their configs could say and ours cannot, N
 """
 import json
 import os
-from functools import cache
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from .checkpoint import write_atomic
@@ -34,12 +33,11 @@ FIELDS = {
 
 FIXED = {
     "gpt2": dict(
-        model_type="gpt2", activation_function="gelu_new", scale_attn_weights=True, add_cross_attention=False,
-        scale_attn_by_inverse_layer_idx=False, quantization_config=None,
+        model_type="gpt2", activation_function="gelu_new", scale_attn_weights=True,
+        scale_attn_by_inverse_layer_idx=False,
     ),
     "modern": dict(
         model_type="qwen3", hidden_act="silu", attention_bias=False, use_sliding_window=False, rope_type="default",
-        quantization_config=None,
     ),
 }  # fmt: skip
 """Fields of theirs that have one value in our arithmetic: written on the way out, required on the way in."""
@@ -49,53 +47,37 @@ PURE = {"gpt2": dict(activation="gelu", softcap=0.0), "modern": dict(activation=
 
 NAMES = {
     "gpt2": {
-        "embed": "transformer.wte",
-        "position": "transformer.wpe",
-        "blocks.*.norm1": "transformer.h.*.ln_1",
-        "blocks.*.attn.q": "transformer.h.*.attn.c_attn",
-        "blocks.*.attn.k": "transformer.h.*.attn.c_attn",
-        "blocks.*.attn.v": "transformer.h.*.attn.c_attn",
-        "blocks.*.attn.out": "transformer.h.*.attn.c_proj",
-        "blocks.*.norm2": "transformer.h.*.ln_2",
-        "blocks.*.mlp.up": "transformer.h.*.mlp.c_fc",
-        "blocks.*.mlp.down": "transformer.h.*.mlp.c_proj",
-        "norm": "transformer.ln_f",
-        "head": "lm_head",
+        "embed": "transformer.wte", "position": "transformer.wpe", "norm": "transformer.ln_f", "head": "lm_head",
+        "blocks": "transformer.h", "norm1": "ln_1", "norm2": "ln_2",
+        "attn.q": "attn.c_attn", "attn.k": "attn.c_attn", "attn.v": "attn.c_attn", "attn.out": "attn.c_proj",
+        "mlp.up": "mlp.c_fc", "mlp.down": "mlp.c_proj",
     },
     "modern": {
-        "embed": "model.embed_tokens",
-        "blocks.*.norm1": "model.layers.*.input_layernorm",
-        "blocks.*.attn.q": "model.layers.*.self_attn.q_proj",
-        "blocks.*.attn.k": "model.layers.*.self_attn.k_proj",
-        "blocks.*.attn.v": "model.layers.*.self_attn.v_proj",
-        "blocks.*.attn.q_norm": "model.layers.*.self_attn.q_norm",
-        "blocks.*.attn.k_norm": "model.layers.*.self_attn.k_norm",
-        "blocks.*.attn.out": "model.layers.*.self_attn.o_proj",
-        "blocks.*.norm2": "model.layers.*.post_attention_layernorm",
-        "blocks.*.mlp.gate": "model.layers.*.mlp.gate_proj",
-        "blocks.*.mlp.up": "model.layers.*.mlp.up_proj",
-        "blocks.*.mlp.down": "model.layers.*.mlp.down_proj",
-        "norm": "model.norm",
-        "head": "lm_head",
+        "embed": "model.embed_tokens", "norm": "model.norm", "head": "lm_head",
+        "blocks": "model.layers", "norm1": "input_layernorm", "norm2": "post_attention_layernorm",
+        "attn.q": "self_attn.q_proj", "attn.k": "self_attn.k_proj", "attn.v": "self_attn.v_proj",
+        "attn.q_norm": "self_attn.q_norm", "attn.k_norm": "self_attn.k_norm", "attn.out": "self_attn.o_proj",
+        "mlp.gate": "mlp.gate_proj", "mlp.up": "mlp.up_proj", "mlp.down": "mlp.down_proj",
     },
-}
-"""Our modules → theirs; * is the layer. Modules of ours that share one of theirs are stacked in it, in this order."""
+}  # fmt: skip
+"""Our modules → theirs; after `blocks` and a layer's number come the names inside a block. Modules of ours that share
+one of theirs are stacked in it, in the order that they have in the model."""
 
-BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq", "lm_head.weight")
-"""How tensors end that some files carry without need: masks, frequencies, and a head that the config ties."""
+BUFFERS = (".attn.bias", ".attn.masked_bias", "lm_head.weight")
+"""How tensors end that some files carry without need: masks, and a head that the config ties."""
 
 
 def from_hf(folder: str | Path) -> GPT:
     """Read a folder from `save_pretrained` (config.json, and safetensors in one file or in shards) → GPT in fp32.
 
-    One tensor at a time from a file that is mapped, so that the weights are in memory once. Dropout, which does not
-    change what a model says, comes in as 0. A UserError names whatever is missing, damaged, or no part of GPT-2's or
-    Qwen3's arithmetic. Pickled weights (pytorch_model.bin) are refused: to read a pickle is to run the code in it.
+    The files are mapped, so that the weights are in memory once. Dropout, which does not change what a model says,
+    comes in as 0. A UserError names whatever is missing, damaged, or no part of GPT-2's or Qwen3's arithmetic. Pickled
+    weights (pytorch_model.bin) are refused: to read a pickle is to run the code in it.
 
     Example: `from_hf("gpt2-folder")(torch.tensor([[15496, 11]]))` gives logits (1, 2, 50257).
     """
     folder = Path(folder)
-    file_of, open_file = tensor_files(folder), cache(lambda file: safe_open(file, "pt"))
+    tensors = read_tensors(folder)
     with torch.device("meta"):
         model = GPT(config_from_hf(folder / "config.json"))
     model.to_empty(device="cpu")
@@ -105,22 +87,17 @@ def from_hf(folder: str | Path) -> GPT:
         model.head.weight.zero_()
         parameters = without_padding(model)
         for theirs, ours in stored_tensors(model).items():
-            # OpenAI's own GPT-2 was published without the prefix
-            name = theirs if theirs in file_of else theirs.removeprefix("transformer.")
-            if name not in file_of:
+            # OpenAI's own GPT-2 was published, and is still offered, without the prefix
+            tensor = tensors.pop(theirs if theirs in tensors else theirs.removeprefix("transformer."), None)
+            if tensor is None:
                 raise UserError(f"{folder} holds no tensor {theirs!r}: its weights are incomplete or of another model.")
-            try:
-                tensor = open_file(file_of.pop(name)).get_tensor(name)
-            except (OSError, SafetensorError) as error:
-                raise UserError(f"cannot read {name!r} in {folder} ({error}): copy or download it again.") from None
             parts = (tensor.T if is_transposed(theirs) else tensor).chunk(len(ours))
             for target, part in zip((parameters[name] for name in ours), parts):
                 if part.shape != target.shape:
                     shape = tuple(tensor.shape)
                     raise UserError(f"{theirs!r} in {folder} is {shape}, which does not fit its config.json.")
                 target.copy_(part)
-    unread = sorted(name for name in file_of if not name.endswith(BUFFERS))
-    if unread:
+    if unread := sorted(name for name in tensors if not name.endswith(BUFFERS)):
         raise UserError(f"{folder} holds {unread[0]!r}, for which its config.json has no place: is it of this model?")
     return model
 
@@ -136,37 +113,33 @@ def to_hf(model: GPT, tokenizer: Tokenizer | None, folder: str | Path) -> None:
     c, folder = model.config, Path(folder)
     for field, value in PURE[c.family].items():
         if getattr(c, field) != value:
-            raise UserError(
-                f"this model cannot be exported: {field} is {getattr(c, field)!r}, and "
-                f"{FIXED[c.family]['model_type']} knows only {value!r}."
-            )
+            raise UserError(f"cannot export: {field} is {getattr(c, field)!r}, and their format knows only {value!r}.")
     if tokenizer is not None and tokenizer.vocab_size != c.vocab_size:
         raise UserError(f"the tokenizer has {tokenizer.vocab_size} ids, the model {c.vocab_size}: it is another's.")
-    if (folder / "model.safetensors.index.json").exists():
-        raise UserError(f"{folder} already holds a model in shards: choose another folder.")
     parameters, tensors = without_padding(model), {}
     for theirs, ours in stored_tensors(model).items():
         stacked = torch.cat([parameters[name].cpu() for name in ours])
         tensors[theirs] = (stacked.T if is_transposed(theirs) else stacked).contiguous()
-    eot = tokenizer.special_tokens.get(END_OF_TEXT) if tokenizer is not None else None
-    files = {"generation_config.json": {"bos_token_id": eot, "eos_token_id": eot, "pad_token_id": eot}}
+    eot, files = None, {}
     if tokenizer is not None:
-        files |= {"tokenizer.json": tokenizer_to_hf(tokenizer), "tokenizer_config.json": tokenizer_config(tokenizer, c)}
+        eot = tokenizer.special_tokens.get(END_OF_TEXT)
+        files = {"tokenizer.json": tokenizer_to_hf(tokenizer), "tokenizer_config.json": tokenizer_config(tokenizer, c)}
+    files["generation_config.json"] = {"bos_token_id": eot, "eos_token_id": eot, "pad_token_id": eot}
     dtype = str(model.embed.weight.dtype).removeprefix("torch.")
     # last, so that a folder with a config.json is whole
     files["config.json"] = {**config_to_hf(c), "dtype": dtype, "bos_token_id": eot, "eos_token_id": eot}
     temporary = folder / f".model.safetensors.{os.getpid()}.tmp"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file(tensors, temporary, {"format": "pt"})
-        os.replace(temporary, folder / "model.safetensors")
+        try:
+            save_file(tensors, temporary, {"format": "pt"})
+            os.replace(temporary, folder / "model.safetensors")
+        finally:
+            temporary.unlink(missing_ok=True)
         for name, content in files.items():
             write_atomic(folder / name, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
     except (OSError, SafetensorError) as error:
         raise UserError(f"cannot write to {folder} ({error}): choose another folder, or make room.") from None
-    finally:
-        if folder.is_dir():
-            temporary.unlink(missing_ok=True)
 
 
 # ---- configs ---------------------------------------------------------------------------------------------------------
@@ -174,8 +147,7 @@ def to_hf(model: GPT, tokenizer: Tokenizer | None, folder: str | Path) -> None:
 
 def config_to_hf(c: ModelConfig) -> dict:
     """The content of config.json."""
-    hf = {"architectures": ["GPT2LMHeadModel" if c.family == "gpt2" else "Qwen3ForCausalLM"]}
-    hf |= {theirs: value for theirs, value in FIXED[c.family].items() if value is not None}
+    hf = {"architectures": ["GPT2LMHeadModel" if c.family == "gpt2" else "Qwen3ForCausalLM"], **FIXED[c.family]}
     hf |= {theirs: getattr(c, ours) for ours, theirs in FIELDS[c.family].items()}
     if c.family == "gpt2":
         return hf | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
@@ -187,48 +159,25 @@ def config_from_hf(file: Path) -> ModelConfig:
     """Read config.json; a UserError names the first field that asks for other arithmetic than ours."""
     try:
         hf = json.loads(file.read_text("utf-8"))
-        kind, rotary = hf.get("model_type"), rope(hf)
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise UserError(f"cannot read {file} ({error}): copy or download it again.") from None
-    family = {"gpt2": "gpt2", "qwen3": "modern"}.get(kind)
-    if family is None:
-        raise UserError(f"{file}: model_type is {kind!r}; only gpt2 and qwen3 can be read.")
-    hf |= rotary
-    if hf.get("activation_function") == "gelu_pytorch_tanh":  # another name for the same function
-        hf["activation_function"] = "gelu_new"
-    for field, value in FIXED[family].items():
-        if hf.get(field, value) != value:
-            raise UserError(f"{file}: {field} is {hf[field]!r}, and only {value!r} can be read.")
-    # what older files leave out, for it was the default; an n_inner of null means four times the width
-    default = {
-        "n_inner": 4 * hf.get("n_embd", 0),
-        "tie_word_embeddings": kind == "gpt2",
-        "layer_norm_epsilon": 1e-5,
-        "rms_norm_eps": 1e-6,
-        "num_key_value_heads": hf.get("num_attention_heads"),
-    }
-    values = {}
-    for ours, theirs in FIELDS[family].items():
-        values[ours] = default.get(theirs) if hf.get(theirs) is None else hf[theirs]
-        if values[ours] is None:
-            raise UserError(f"{file} lacks {theirs!r}.")
-    try:
+        kind, rope = hf.get("model_type"), hf.get("rope_parameters") or hf.get("rope_scaling") or {}
+        # transformers 5 keeps the rotary settings in one place, version 4 the base beside the rest, under older names
+        hf = {"rope_theta": 10000.0, "rope_type": rope.get("type", "default")} | hf | rope
+        # what version 4 does not write; an n_inner of null means four times the width
+        hf = {"tie_word_embeddings": kind == "gpt2"} | hf | {"n_inner": hf.get("n_inner") or 4 * hf.get("n_embd", 0)}
+        family = {"gpt2": "gpt2", "qwen3": "modern"}.get(kind)
+        if family is None:
+            raise UserError(f"{file}: model_type is {kind!r}; only gpt2 and qwen3 can be read.")
+        if hf.get("activation_function") == "gelu_pytorch_tanh":  # another name for the same function
+            hf["activation_function"] = "gelu_new"
+        for field, value in FIXED[family].items():
+            if hf.get(field, value) != value:
+                raise UserError(f"{file}: {field} is {hf[field]!r}, and only {value!r} can be read.")
+        values = {ours: hf[theirs] for ours, theirs in FIELDS[family].items()}
         if family == "gpt2":
-            heads = values["heads"]
-            values |= {"kv_heads": heads, "head_size": values["width"] // heads}
+            values |= {"kv_heads": values["heads"], "head_size": values["width"] // values["heads"]}
         return ModelConfig(family, **PURE[family], **values)
-    except (TypeError, ValueError, ArithmeticError) as error:
-        raise UserError(f"{file} makes no sense ({error}).") from None
-
-
-def rope(hf: dict) -> dict:
-    """Where the versions of transformers have kept the rotary settings → {"rope_type": …, "rope_theta": …}."""
-    inner = hf.get("rope_parameters") or hf.get("rope_scaling") or {}
-    inner = inner.get("full_attention", inner)
-    kind = inner.get("rope_type") or inner.get("type") or "default"
-    if inner.get("partial_rotary_factor", 1.0) != 1.0:
-        kind = "partial"
-    return {"rope_type": kind, "rope_theta": inner.get("rope_theta") or hf.get("rope_theta") or 10000.0}
+    except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
+        raise UserError(f"cannot read {file} ({type(error).__name__}: {error}): copy or download it again.") from None
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------
@@ -239,14 +188,15 @@ def stored_tensors(model: GPT) -> dict[str, list[str]]:
 
     GPT-2 alone stacks: {"transformer.h.0.attn.c_attn.bias": ["blocks.0.attn.q.bias", "blocks.0.attn.k.bias", …], …}
     """
-    c, parameters, stored = model.config, dict(model.named_parameters()), {}
-    for layer in map(str, range(c.layers)):
-        for ours, theirs in NAMES[c.family].items():
-            for kind in (".weight", ".bias"):
-                name = ours.replace("*", layer) + kind
-                if parameters.pop(name, None) is not None:  # a tied head is no parameter of its own
-                    stored.setdefault(theirs.replace("*", layer) + kind, []).append(name)
-    assert not parameters, f"NAMES has no row for {list(parameters)}"
+    names, stored = NAMES[model.config.family], {}
+    for ours, _ in model.named_parameters():  # a tied head is not among them
+        module, kind = ours.rsplit(".", 1)
+        if module.startswith("blocks."):
+            blocks, layer, part = module.split(".", 2)
+            theirs = f"{names[blocks]}.{layer}.{names[part]}"
+        else:
+            theirs = names[module]
+        stored.setdefault(f"{theirs}.{kind}", []).append(ours)
     return stored
 
 
@@ -257,28 +207,26 @@ def is_transposed(theirs: str) -> bool:
 
 def without_padding(model: GPT) -> dict[str, Tensor]:
     """The parameters by name; of the vocabulary's tables only the rows that stand for a token."""
-    rows = {"embed.weight": model.config.vocab_size, "head.weight": model.config.vocab_size}
+    rows = dict.fromkeys(("embed.weight", "head.weight"), model.config.vocab_size)
     return {name: p.detach()[: rows.get(name)] for name, p in model.named_parameters()}
 
 
-def tensor_files(folder: Path) -> dict[str, Path]:
-    """The name of each tensor in the folder → the safetensors file that holds it."""
-    single, index = folder / "model.safetensors", folder / "model.safetensors.index.json"
-    try:
-        if single.exists():
-            with safe_open(single, "pt") as file:
-                return dict.fromkeys(file.keys(), single)
-        if index.exists():
-            shards = json.loads(index.read_text())["weight_map"]
-            return {name: folder / Path(shard).name for name, shard in shards.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
-        raise UserError(f"cannot read the weights in {folder} ({error}): copy or download them again.") from None
-    if list(folder.glob("*.bin")):
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """All tensors of model.safetensors, or of its shards, by their names."""
+    single = folder / "model.safetensors"
+    files = [single] if single.exists() else sorted(folder.glob("model-*-of-*.safetensors"))
+    if not files:
         raise UserError(
-            f"{folder} holds its weights only as a pickle (.bin), which can run code and is never read: take the "
-            f"model's safetensors version, or load it in transformers where you trust it and call save_pretrained."
+            f"{folder} holds no model.safetensors; a pickle (.bin) can run code and is never read: load that in "
+            "transformers where you trust it, and call save_pretrained."
         )
-    raise UserError(f"{folder} holds no model: there is no model.safetensors in it.")
+    tensors = {}
+    try:
+        for file in files:
+            tensors |= load_file(file)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights in {folder} ({error}): copy or download them again.") from None
+    return tensors
 
 
 # ---- tokenizer -------------------------------------------------------------------------------------------------------
@@ -286,30 +234,22 @@ def tensor_files(folder: Path) -> dict[str, Path]:
 
 def tokenizer_to_hf(tokenizer: Tokenizer) -> dict:
     """The content of a fast tokenizer's tokenizer.json: our pattern and merges, bytes shown as GPT-2 shows them."""
-    specials = tokenizer.special_tokens
     flags = dict(single_word=False, lstrip=False, rstrip=False, normalized=False, special=True)
     byte_level = dict(type="ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=False)
     split = dict(type="Split", pattern={"Regex": tokenizer.pattern}, behavior="Isolated", invert=False)
+    vocab = {printable(token): i for token, i in tokenizer.ranks.items()} | tokenizer.special_tokens
+    merges = [f"{printable(a)} {printable(b)}" for a, b in tokenizer.merges]
     return {
         "version": "1.0",
-        "added_tokens": [{"id": i, "content": name, **flags} for name, i in specials.items()],
+        "added_tokens": [{"id": i, "content": name, **flags} for name, i in tokenizer.special_tokens.items()],
         "pre_tokenizer": {"type": "Sequence", "pretokenizers": [split, byte_level]},
         "decoder": byte_level,
-        "model": {
-            "type": "BPE",
-            "vocab": {printable(token): i for token, i in tokenizer.ranks.items()} | specials,
-            "merges": [f"{printable(a)} {printable(b)}" for a, b in tokenizer.merges],
-        },
+        "model": {"type": "BPE", "vocab": vocab, "merges": merges},
     }
 
 
 def tokenizer_config(tokenizer: Tokenizer, c: ModelConfig) -> dict:
     """The content of tokenizer_config.json. The class is the general one: those of models bring their own patterns."""
-    config = {
-        "tokenizer_class": "PreTrainedTokenizerFast",
-        "model_max_length": c.context,
-        "clean_up_tokenization_spaces": False,
-    }
-    if END_OF_TEXT in tokenizer.special_tokens:
-        config |= {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT}
-    return config
+    config = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": c.context}
+    ends = {"bos_token": END_OF_TEXT, "eos_token": END_OF_TEXT} if END_OF_TEXT in tokenizer.special_tokens else {}
+    return config | ends | {"clean_up_tokenization_spaces": False}

@@ -39,7 +39,7 @@ class GPT(nn.Module):
         self.embed = nn.Embedding(c.padded_vocab, c.width)
         if c.family == "gpt2":
             self.position = nn.Embedding(c.context, c.width)
-        self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
+        self.blocks = nn.ModuleList(Block(c, layer) for layer in range(c.layers))
         self.norm = make_norm(c, c.width)
         self.head = nn.Linear(c.width, c.padded_vocab, bias=False)
         self.tie()
@@ -95,8 +95,8 @@ class GPT(nn.Module):
         mask = attention_mask(tokens, cache, doc_ids)
         if record is not None:
             record.update(residual=[x], attention=[])
-        for layer, block in enumerate(self.blocks):
-            x = block(x, rope, mask, cache and cache.layer(layer), record)
+        for block in self.blocks:
+            x = block(x, rope, mask, cache, record)
             if record is not None:
                 record["residual"].append(x)
         if cache is not None:
@@ -115,7 +115,8 @@ class GPT(nn.Module):
         return logits
 
     def loss(self, x: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        """Cross-entropy of the hidden states x (B, T, C), never holding more than LOGITS_AT_ONCE logits for backward."""
+        """Cross-entropy of the hidden states x (B, T, C), never holding more than LOGITS_AT_ONCE logits for
+        backward."""
 
         def chunk_loss(x, targets):
             return F.cross_entropy(self.logits(x), targets, ignore_index=-100, reduction="none")
@@ -137,9 +138,9 @@ class GPT(nn.Module):
 class Block(nn.Module):
     """Attention, then an MLP; each reads a normalised copy of the residual stream and adds its answer to it."""
 
-    def __init__(self, c: ModelConfig):
+    def __init__(self, c: ModelConfig, layer: int):
         super().__init__()
-        self.norm1, self.attn = make_norm(c, c.width), Attention(c)
+        self.norm1, self.attn = make_norm(c, c.width), Attention(c, layer)
         self.norm2, self.mlp = make_norm(c, c.width), MLP(c)
         self.dropout = c.dropout
 
@@ -149,12 +150,12 @@ class Block(nn.Module):
 
 
 class Attention(nn.Module):
-    """Causal self-attention with H query heads sharing K key/value heads."""
+    """Causal self-attention with H query heads sharing K key/value heads; `layer` is its place in a KVCache."""
 
-    def __init__(self, c: ModelConfig):
+    def __init__(self, c: ModelConfig, layer: int = 0):
         super().__init__()
         bias = c.family == "gpt2"
-        self.head_size = c.head_size
+        self.layer, self.head_size = layer, c.head_size
         self.q = nn.Linear(c.width, c.heads * c.head_size, bias)
         self.k = nn.Linear(c.width, c.kv_heads * c.head_size, bias)
         self.v = nn.Linear(c.width, c.kv_heads * c.head_size, bias)
@@ -170,7 +171,7 @@ class Attention(nn.Module):
         if rope is not None:
             q, k = rotate(q, rope), rotate(k, rope)
         if cache is not None:
-            k, v = cache.append(k, v)
+            k, v = cache.append(self.layer, k, v)
         if k.shape[1] != q.shape[1]:  # each key/value head serves a group of neighbouring query heads
             k, v = (t.repeat_interleave(q.shape[1] // t.shape[1], dim=1) for t in (k, v))
         if record is None:
@@ -267,9 +268,10 @@ def make_norm(c: ModelConfig, size: int) -> nn.Module:
 def init_weights(model: GPT, seed: int) -> None:
     """Fill every parameter as a function of (seed, its name), so that every layout and every order starts equal.
 
-    Matrices are normal with standard deviation 0.02, as in GPT-2; the two projections that write into the residual stream
-    are divided by sqrt(2 * layers), so that its size does not grow with depth, or are zero if the config says so.
-    Norm gains are 1, biases and the padding rows of the vocabulary 0. Each tensor is drawn on the CPU at its true shape.
+    Matrices are normal with standard deviation 0.02, as in GPT-2; the two projections that write into the residual
+    stream are divided by sqrt(2 * layers), so that its size does not grow with depth, or are zero if the config says
+    so. Norm gains are 1, biases and the padding rows of the vocabulary 0. Each tensor is drawn on the CPU at its true
+    shape.
     """
     c = model.config
     with torch.no_grad():
@@ -306,8 +308,15 @@ class KVCache:
         self.doc_ids = torch.zeros(batch, size, dtype=torch.int64, device=device)
         self.size, self.length = size, 0
 
-    def layer(self, index: int) -> "LayerCache":
-        return LayerCache(self, index)
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store a layer's keys and values of the new tokens (B, K, T, D); returns those of all tokens, (B, K, L + T,
+        D)."""
+        end = self.length + k.shape[2]
+        if end > self.size:
+            raise UserError(f"the KV cache holds {self.size} tokens, and {end} were to be stored.")
+        self.k[layer, :, :, self.length : end] = k
+        self.v[layer, :, :, self.length : end] = v
+        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
 
     def append_doc_ids(self, doc_ids: Tensor) -> Tensor:
         """Store the ids of the new tokens (B, T); returns those of all (B, L + T)."""
@@ -317,19 +326,3 @@ class KVCache:
 
     def crop(self, length: int) -> None:
         self.length = min(self.length, length)
-
-
-class LayerCache:
-    """One layer's view of a KVCache."""
-
-    def __init__(self, cache: KVCache, index: int):
-        self.cache, self.index = cache, index
-
-    def append(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store the new tokens' k and v (B, K, T, D); returns those of all tokens, (B, K, L + T, D)."""
-        cache, end = self.cache, self.cache.length + k.shape[2]
-        if end > cache.size:
-            raise UserError(f"the KV cache holds {cache.size} tokens, and {end} were to be stored.")
-        cache.k[self.index, :, :, cache.length : end] = k
-        cache.v[self.index, :, :, cache.length : end] = v
-        return cache.k[self.index, :, :, :end], cache.v[self.index, :, :, :end]

@@ -49,8 +49,9 @@ def parameter_groups(model: nn.Module, config: OptimConfig) -> dict[str, dict[st
 def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
     """Push the singular values of each matrix (N, rows, columns) towards 1, by Newton-Schulz iteration in fp32.
 
-    Each step applies the odd polynomial a x + b x³ + c x⁵ to the singular values, with coefficients chosen for speed rather
-    than for a fixed point at 1: they end up between about 0.7 and 1.2, which serves as well (Jordan et al. 2024, "Muon").
+    Each step applies the odd polynomial a x + b x³ + c x⁵ to the singular values, with coefficients chosen for speed
+    rather than for a fixed point at 1: they end up between about 0.7 and 1.2, which serves as well (Jordan et al. 2024,
+    "Muon").
     """
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = matrices.shape[-2] > matrices.shape[-1]
@@ -65,14 +66,14 @@ def orthogonalize(matrices: Tensor, steps: int = 5) -> Tensor:
 class Muon(torch.optim.Optimizer):
     """MomentUm Orthogonalized by Newton-Schulz (Jordan et al. 2024), for matrices.
 
-    The update is Nesterov momentum with its singular values set to about 1: every direction that the gradient names moves
-    equally far. It is scaled by sqrt(max(1, rows / columns)), and weight decay is decoupled. Matrices of one shape are
-    orthogonalised in one batch.
+    The update is Nesterov momentum with its singular values set to about 1: every direction that the gradient names
+    moves equally far. It is scaled by sqrt(max(1, rows / columns)), and weight decay is decoupled. Matrices of one
+    shape are orthogonalised in one batch.
     """
 
     def __init__(self, params, lr: float, momentum: float = 0.95, weight_decay: float = 0.0):
         super().__init__(params, dict(lr=lr, momentum=momentum, weight_decay=weight_decay))
-        self.found_inf: Tensor | None = None  # () fp32, 1.0: skip this step; the name that torch's fused AdamW reads too
+        self.found_inf: Tensor | None = None  # () fp32, 1.0: skip this step; torch's fused AdamW reads it too
 
     @torch.no_grad()
     def step(self, closure=None):
@@ -95,7 +96,8 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the matrices if the config asks for it. Every param group remembers its peak rate as `peak_lr`."""
+    """AdamW, and Muon for the matrices if the config asks for it. Every param group remembers its peak rate as
+    `peak_lr`."""
     groups = {kind: list(params.values()) for kind, params in parameter_groups(model, config).items()}
     matrices = groups.pop("matrices")
     adamw = [dict(params=groups["embeddings"], weight_decay=0.0), dict(params=groups["vectors"], weight_decay=0.0)]

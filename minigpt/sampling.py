@@ -102,19 +102,11 @@ def sample(logits: Tensor, uniforms: Sequence[float], temperature: float = 1.0, 
 
 
 def generate(
-    model: GPT,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_tokens: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
-    seed: int = 0,
-    stop_tokens: Sequence[int] = (),
-    cache: bool = True,
+    model: GPT, prompts: Sequence[Sequence[int]], *, stop_tokens: Sequence[int] = (), **options
 ) -> list[list[int]]:
     """Continue each prompt by up to max_tokens tokens; returns the new tokens, one list a prompt.
+
+    The options, with their defaults, are those of decode:
 
     prompts      lists of token ids, none empty, of any lengths: shorter ones are padded on the left, out of sight
     temperature  0 is greedy: always the likeliest token. This and top_k, top_p, min_p: see filter_logits
@@ -133,8 +125,7 @@ def generate(
     new: list[list[int]] = [[] for _ in prompts]
     ended: set[int] = set()
     with evaluating(model), torch.inference_mode():
-        for tokens in decode(model, prompts, max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
-                             min_p=min_p, seed=seed, cache=cache):  # fmt: skip
+        for tokens in decode(model, prompts, **options):
             ended.update(row for row, token in enumerate(tokens) if token in stop_tokens)
             for row in set(range(len(new))) - ended:
                 new[row].append(tokens[row])
@@ -160,17 +151,9 @@ def stream(model: GPT, prompt: Sequence[int], *, stop_tokens: Sequence[int] = ()
 
 
 def decode(
-    model: GPT,
-    prompts: Sequence[Sequence[int]],
-    *,
-    max_tokens: int,
-    temperature: float = 1.0,
-    top_k: int = 0,
-    top_p: float = 1.0,
-    min_p: float = 0.0,
-    seed: int = 0,
-    cache: bool = True,
-) -> Iterator[list[int]]:
+    model: GPT, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float = 1.0, top_k: int = 0,
+    top_p: float = 1.0, min_p: float = 0.0, seed: int = 0, cache: bool = True,
+) -> Iterator[list[int]]:  # fmt: skip
     """max_tokens times: one new token for each prompt. The core of generate and stream, which set the modes around it.
 
     The first pass (the *prefill*) computes the keys and values of all prompt tokens; each later one computes only those
@@ -179,14 +162,12 @@ def decode(
     c, rows = model.config, [[int(token) for token in prompt] for prompt in prompts]
     check_request(c.vocab_size, rows, max_tokens, temperature, top_k, top_p, min_p)
     dice = [random.Random(f"{seed}:{row}") for row in range(len(rows))]
-    kv = new_cache(model, len(rows), min(c.context, max(map(len, rows)) + max_tokens)) if cache else None
-    starts, positions, doc_ids = None, None, None
+    starts = None
     for _ in range(max_tokens):
         before, starts = starts, [window_start(len(row), c.context) for row in rows]
-        prefill = kv is None or starts != before
+        prefill = not cache or starts != before
         if prefill:
-            if kv is not None:
-                kv.crop(0)
+            kv = new_cache(model, len(rows), min(c.context, max(map(len, rows)) + max_tokens)) if cache else None
             windows = [row[start:] for row, start in zip(rows, starts)]
             tokens, positions, doc_ids = left_pad(windows, model.embed.weight.device)
         else:
@@ -267,8 +248,7 @@ def check_request(vocab_size: int, rows, max_tokens, temperature, top_k, top_p, 
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Switch dropout and the like off inside the block; afterwards each module is in the mode that it was in."""
     training = [module for module in model.modules() if module.training]
-    for module in training:
-        module.training = False
+    model.eval()
     try:
         yield
     finally:

@@ -8,9 +8,10 @@
         evaluate_step(t)                    # whenever you like
         save(t)
     
-`pretrain(config)` is this loop with a progress bar, a time limit, samples, and a report. Two runs with equal `model`, `data` and
-`optim` walk through the same numbers: the batch is a function of the step, the learning rate is a function of the step, and
-the random numbers of dropout are a function of the step, so that nothing but tensors and the step has to be saved.
+`pretrain(config)` is this loop with a progress bar, a time limit, samples, and a report. Two runs with equal `model`,
+`data` and `optim` walk through the same numbers: the batch is a function of the step, the learning rate is a function
+of the step, and the random numbers of dropout are a function of the step, so that nothing but tensors and the step has
+to be saved.
 """
 import dataclasses
 import json
@@ -20,6 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -46,7 +48,8 @@ from .tokenizer import Tokenizer
 FLOPS_GUESS = 2e11
 """What a laptop computes in a second, to tell a run of seconds from one of hours before anything is measured."""
 REHEARSAL = 4
-"""Steps of the rehearsal that a time limit or an accelerator asks for; the first pays for compiling and is not counted."""
+"""Steps of the rehearsal that a time limit or an accelerator asks for; the first pays for compiling and is not
+counted."""
 
 
 class Diverged(Exception):
@@ -106,12 +109,14 @@ class Training:
 
 
 def setup(config: RunConfig, started: float | None = None, say: Callable[[str], None] = print) -> Training:
-    """Everything before the first step: data, model, optimizers, horizon; on resume, all state from the newest checkpoint."""
+    """Everything before the first step: data, model, optimizers, horizon; on resume, all state from the newest
+    checkpoint."""
     started = time.perf_counter() if started is None else started
     out = Path(config.train.out)
     earlier = open_run_folder(out, config.train.resume)
     folder = Path(config.data.data) if config.data.data else out / "data"
-    tokenizer, manifest = open_data(folder) if config.data.data else prepare(config.data, folder, config.model.vocab_size, say=say)
+    vocab_size = config.model.vocab_size
+    tokenizer, _ = open_data(folder) if config.data.data else prepare(config.data, folder, vocab_size, say=say)
     config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
     if earlier is not None:
         refuse_changes(earlier, config)
@@ -158,7 +163,8 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
 
 
 def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
-    """Create the run folder, or check that continuing in it is what was meant. Returns the config that is in it, if any."""
+    """Create the run folder, or check that continuing in it is what was meant. Returns the config that is in it, if
+    any."""
     file = out / "config.json"
     if file.exists():
         if not resume:
@@ -176,6 +182,11 @@ def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
 HORIZON = ("steps", "tokens")
 
 
+def longer(before: OptimConfig, now: OptimConfig) -> bool:
+    """Whether the length of the run was changed."""
+    return any(getattr(before, f) != getattr(now, f) for f in HORIZON)
+
+
 def refuse_changes(earlier: RunConfig, now: RunConfig) -> None:
     """On resume, whatever defines the result must be as it was; the horizon has a rule of its own in `restore`."""
     for part in ("model", "data", "optim"):
@@ -183,7 +194,7 @@ def refuse_changes(earlier: RunConfig, now: RunConfig) -> None:
         for f in dataclasses.fields(before):
             a, b = getattr(before, f.name), getattr(after, f.name)
             if a != b and f.name not in HORIZON:
-                raise UserError(f"--resume cannot change {part}.{f.name} from {a!r} to {b!r}: start a new run with another --out.")
+                raise UserError(f"--resume cannot change {part}.{f.name} from {a!r} to {b!r}: use another --out.")
 
 
 def keep_choices(config: RunConfig, loaded):
@@ -210,17 +221,15 @@ def start_weights(name: str, model: GPT) -> dict[str, Tensor]:
     """The weights of RUN or RUN@STEP."""
     run, _, step = name.partition("@")
     folder = Path(run) / "checkpoints"
-    if step:
-        loaded = checkpoint.load_checkpoint(folder / f"step_{int(step):06d}")
-    else:
-        loaded = checkpoint.load_latest(folder)
+    loaded = checkpoint.load_checkpoint(folder / f"step_{step:>06}") if step else checkpoint.load_latest(folder)
     if loaded is None:
         raise UserError(f"there is no checkpoint in {folder} to start from.")
     return model_weights(loaded[0], model)
 
 
 def pick_micro_batch(t: Training) -> int:
-    """Sequences in one forward pass: what was asked for, or the most that the memory formula allows; it divides the batch."""
+    """Sequences in one forward pass: what was asked for, or the most that the memory formula allows; it divides the
+    batch."""
     wanted = t.config.train.micro_batch
     if wanted == "auto":
         if t.policy.device.startswith("cuda"):
@@ -232,7 +241,8 @@ def pick_micro_batch(t: Training) -> int:
 
 
 def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None]) -> None:
-    """Rehearse a few steps: halve the micro-batch until it fits in memory, and turn a time limit into a number of steps.
+    """Rehearse a few steps: halve the micro-batch until it fits in memory, and turn a time limit into a number of
+    steps.
 
     The rehearsal runs real steps at learning rate 0 and then forgets the optimizer's state, so it leaves no trace.
     """
@@ -242,19 +252,21 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
             break
         except torch.cuda.OutOfMemoryError:
             if t.micro_batch == 1:
-                raise UserError("one sequence does not fit into the GPU's memory: use a smaller model or context.") from None
+                raise UserError("one sequence does not fit into the GPU: use a smaller model or context.") from None
             t.micro_batch = max(n for n in range(1, t.micro_batch // 2 + 1) if t.sequences % n == 0)
             torch.cuda.empty_cache()
             say(f"out of memory: trying {t.micro_batch} sequences at once")
     if not (needs_horizon and t.config.train.time_limit):
         return
-    evaluations = 20 * min(t.val.windows * t.config.model.context, t.config.train.eval_tokens) * eval_seconds
-    final = t.val.windows * t.config.model.context * eval_seconds + 2.0
-    t.reserve = final
-    left = 0.95 * (t.config.train.time_limit - (time.perf_counter() - t.started) - evaluations - final)  # 5 % for noise
-    affordable = max(1, int(left / step_seconds))
-    if t.config.train.max_cost and t.config.train.price:
-        affordable = min(affordable, int(3600 * t.config.train.max_cost / t.config.train.price / step_seconds))
+    c, context = t.config.train, t.config.model.context
+    evaluation = eval_seconds * min(t.val.windows * context, c.eval_tokens)
+    t.reserve += eval_seconds * t.val.windows * context
+    left = c.time_limit - t.reserve - (time.perf_counter() - t.started)
+    if c.eval_every:
+        step_seconds += evaluation / c.eval_every
+    else:
+        left -= 20 * evaluation
+    affordable = max(1, int(0.92 * left / step_seconds))  # 8 % for a machine that slows down
     t.steps = min(t.steps, affordable) if t.steps else affordable
     say(f"{step_seconds:.3f} s a step: {t.steps:,} steps fit into the time limit")
 
@@ -262,34 +274,24 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
 def rehearse(t: Training) -> tuple[float, float]:
     """(seconds a step, seconds an evaluated token), measured on the first batch without changing a weight."""
     batches, t.batches = t.batches, t.data.loader(t.config.optim.seed, t.step, t.sequences)
-    saved = [(o, o.state_dict()) for o in t.optimizers if o.state]
+    saved, scaler = [(o, o.state_dict()) for o in t.optimizers if o.state], t.scaler.state_dict()
     batch, times = next_batch(t), []
     t.batches.close()
     t.batches = batches
     for _ in range(REHEARSAL):
         start = time.perf_counter()
         forward_backward(t, batch)
-        optimizer_step(t, rate=0.0)
-        synchronize(t.policy.device)
+        optimizer_step(t, rate=0.0).item()  # reading a number waits for the device
         times.append(time.perf_counter() - start)
     for optimizer in t.optimizers:
         optimizer.state.clear()
     for optimizer, state in saved:
         optimizer.load_state_dict(state)
-    inputs, targets = batch.micro[0]
+    t.scaler.load_state_dict(scaler)
     start = time.perf_counter()
-    with t.policy.autocast(), torch.no_grad():
-        t.model(inputs, targets)
-    synchronize(t.policy.device)
-    return median(times[1:]), (time.perf_counter() - start) / inputs.numel()
-
-
-def synchronize(device: str) -> None:
-    """Wait until the device has done what it was given."""
-    if device.startswith("cuda"):
-        torch.cuda.synchronize(device)
-    elif device == "mps":
-        torch.mps.synchronize()
+    evaluate_step(t, 4096)
+    evaluate_step(t, 4096)  # twice: the first is slow, which makes the estimate a cautious one
+    return median(times[1:]), (time.perf_counter() - start) / 8192
 
 
 # ---- one step --------------------------------------------------------------------------------------------------------
@@ -312,8 +314,8 @@ def next_batch(t: Training) -> Batch:
 def forward_backward(t: Training, batch: Batch) -> Tensor:
     """Accumulate the gradients of the batch's mean loss; returns that loss, () fp32 on the device.
 
-    Each micro-batch contributes its *sum*, divided by the number of valid targets in the whole batch. Averaging the averages
-    of micro-batches would weigh a token by how few valid ones share its micro-batch.
+    Each micro-batch contributes its *sum*, divided by the number of valid targets in the whole batch. Averaging the
+    averages of micro-batches would weigh a token by how few valid ones share its micro-batch.
     """
     if t.config.model.dropout:
         torch.manual_seed(t.config.optim.seed * 1_000_003 + batch.step)
@@ -431,14 +433,14 @@ def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
             name, _, slot = key.removeprefix("optim.").rpartition(".")
             p = named[name]
             owner[id(p)].state.setdefault(p, {})[slot] = value.to(p.device)
-    t.scaler.load_state_dict(state["scaler"] if t.scaler.is_enabled() else {})
+    if state["scaler"]:  # empty where it trained in another precision
+        t.scaler.load_state_dict(state["scaler"])
     t.step, t.steps, t.decay_start = state["step"], state["steps"], state["decay_start"]
     t.seconds_before, t.skipped = state["seconds"], torch.tensor(state["skipped"], device=t.policy.device)
-    before = RunConfig.from_json(json.dumps(state["config"])).optim
     now = t.config.optim
-    if any(getattr(before, f) != getattr(now, f) for f in HORIZON):
+    if longer(RunConfig.from_json(json.dumps(state["config"])).optim, now):
         if t.step > t.decay_start:
-            raise UserError(f"--resume cannot change the length of the run after its decay began at step {t.decay_start}.")
+            raise UserError(f"--resume cannot change the length of a run after its decay began (step {t.decay_start}).")
         t.steps = now.steps or -(-now.tokens // now.batch_tokens)
         t.decay_start = decay_start(now, t.steps)
 
@@ -520,7 +522,7 @@ class Metrics:
         return self.last
 
     def write(self, row: dict) -> None:
-        with open(self.file, "a", encoding="utf-8") as file:
+        with suppress(OSError), open(self.file, "a", encoding="utf-8") as file:  # a full disk: see try_to_save
             file.write(json.dumps(row) + "\n")
 
 
@@ -531,10 +533,10 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
     `stop` is asked once a step. `status.json` in the folder says how it ended: done; preempted (saved, run the same
     command again); failed, with the reason. Raises UserError, or Diverged after too many steps that were not finite.
     """
-    config = replace(config, train=replace(config.train, out=config.train.out or time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
-    out, limit = Path(config.train.out), config.train
+    out = Path(config.train.out or time.strftime("runs/%Y-%m-%d_%H-%M-%S"))
+    config = replace(config, train=replace(config.train, out=str(out)))
     run = Run(out)
-    if limit.resume and run.status.get("status") == "done" and same_horizon(run.config, config):
+    if config.train.resume and run.status.get("status") == "done" and not longer(run.config.optim, config.optim):
         refuse_changes(run.config, replace(config, model=replace(config.model, vocab_size=run.config.model.vocab_size)))
         say(f"the run in {out} is complete.")
         return run
@@ -549,17 +551,14 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
             finish(t, reason)
         write_status(t, "done" if finished else "preempted", reason or "", retry=not finished)
         if not finished:
-            say(f"stopped at step {t.step:,} of {t.steps:,} ({reason}), saved; the same command with --resume continues.")
+            say(f"stopped at step {t.step:,} of {t.steps:,} ({reason}), saved; to go on add --resume")
     except BaseException as error:
-        write_status(t, "failed", f"{type(error).__name__}: {error}", retry=not isinstance(error, (UserError, Diverged)))
+        retry = not isinstance(error, (UserError, Diverged))
+        write_status(t, "failed", f"{type(error).__name__}: {error}", retry)
         raise
     finally:
         t.batches.close()
     return run
-
-
-def same_horizon(a: RunConfig, b: RunConfig) -> bool:
-    return all(getattr(a.optim, f) == getattr(b.optim, f) for f in HORIZON)
 
 
 def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> str | None:
@@ -583,24 +582,23 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> s
             })  # fmt: skip
             show_progress(t, bar, row)
             if row.get("skipped", 0) >= c.patience:
-                raise Diverged(f"{c.patience} steps in a row were not finite at step {t.step}: lower --lr and --matrix-lr, "
-                               f"lengthen --warmup, or use --precision fp32")
+                raise Diverged(f"{c.patience} steps in a row were not finite at step {t.step}: lower --lr and "
+                               f"--matrix-lr, lengthen --warmup, or use --precision fp32")
+        pause = time.perf_counter()
         if t.step % eval_every == 0 and t.step < t.steps:
             found = evaluate_step(t, c.eval_tokens)
             metrics.log(None)
             metrics.write({"step": t.step, **found})
             bar.write(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
             reason = "target" if found["val_bpb"] <= c.target_bpb else None
-            clock.pause()
         if sample_every and t.step % sample_every == 0 and t.step < t.steps:
             metrics.log(None)
             metrics.write({"step": t.step, "sample": sample_step(t)})
-            clock.pause()
         reason = reason or out_of_budget(t) or ("interrupted" if stop() else None)
         if clock.save_due(c.save_every) and t.step < t.steps:
             metrics.log(None)  # a checkpoint of step s comes after every line of step s
             saved = try_to_save(t, bar.write)
-            clock.pause()
+        clock.mark += time.perf_counter() - pause
     metrics.log(None)
     bar.close()
     if saved != t.step:
@@ -609,19 +607,16 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> s
 
 
 class Clock:
-    """Measures speed without the pauses for evaluation, and tells when a checkpoint is due."""
+    """Measures speed without the pauses for evaluation and saving, and tells when a checkpoint is due."""
 
     def __init__(self, t: Training):
-        self.t, self.saved_at, self.saved_step = t, time.perf_counter(), t.step
-        self.pause()
-
-    def pause(self) -> None:
-        self.mark, self.step = time.perf_counter(), self.t.step
+        self.t, self.saved_step, self.step = t, t.step, t.step
+        self.saved_at = self.mark = time.perf_counter()
 
     def tokens_per_second(self) -> float:
-        now = time.perf_counter()
-        speed = (self.t.step - self.step) * self.t.config.optim.batch_tokens / (now - self.mark)
-        self.mark, self.step = now, self.t.step
+        """Since the last call; whoever pauses training moves `mark` by as much."""
+        tokens, now = (self.t.step - self.step) * self.t.config.optim.batch_tokens, time.perf_counter()
+        speed, self.mark, self.step = tokens / (now - self.mark), now, self.t.step
         return round(speed, 1)
 
     def save_due(self, every: str) -> bool:
@@ -652,12 +647,13 @@ def out_of_budget(t: Training) -> str | None:
 
 
 def try_to_save(t: Training, say: Callable[[str], None]) -> int:
-    """Save; a full disk must not end a run that could go on, so it is said and training continues. Returns the step saved."""
+    """Save; a full disk must not end a run that could go on, so it is said and training continues. Returns the step
+    saved."""
     try:
         save(t)
         return t.step
     except OSError as error:
-        say(f"could not save step {t.step} ({error.strerror or error}); training goes on, the checkpoints before it are intact.")
+        say(f"could not save step {t.step} ({error.strerror or error}); training goes on, older checkpoints are intact")
         return -1
 
 
@@ -671,7 +667,8 @@ def finish(t: Training, reason: str | None) -> None:
         metrics.write({"step": t.step, "final": True, "sample": sample_step(t)})
     speeds = sorted(row["tokens_per_second"] for row in read_metrics(metrics.file) if "tokens_per_second" in row)
     summary = {
-        **found, "domains": {name: to_bpb(c["nats"], c["bytes"]) for name, c in domains.items()}, "compressors": compress_domains(t), "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
+        **found, "domains": {name: to_bpb(c["nats"], c["bytes"]) for name, c in domains.items()},
+        "compressors": compress_domains(t), "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
         "seconds": round(t.seconds, 2), "parameters": parameters(t.config.model),
         "device": t.policy.device, "precision": t.policy.precision, "compile": t.policy.compile,
         "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",
@@ -686,11 +683,9 @@ def finish(t: Training, reason: str | None) -> None:
 
 def write_status(t: Training, status: str, reason: str = "", retry: bool = False) -> None:
     """status.json is what a wrapper script reads: running, done, preempted or failed; why; and whether to try again."""
-    row = {"status": status, "reason": reason, "retry": retry, "step": t.step, "steps": t.steps, "seconds": round(t.seconds, 2)}
-    try:
+    row = {"status": status, "reason": reason, "retry": retry, "step": t.step, "steps": t.steps, "seconds": t.seconds}
+    with suppress(OSError):  # a full disk: see try_to_save
         checkpoint.write_atomic(t.out / "status.json", json.dumps(row) + "\n")
-    except OSError:
-        pass  # a full disk is reported where it matters: by the checkpoint
 
 
 def record_start(t: Training) -> None:

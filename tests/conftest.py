@@ -1,4 +1,5 @@
-"""Settings of every test process; they must stand before anything imports torch, and reach the processes a test starts."""
+"""Settings of every test process; they must stand before anything imports torch, and reach the processes a test
+starts."""
 import os
 
 # One torch thread per process when pytest-xdist runs two processes on two cores: twice as fast as two threads each.

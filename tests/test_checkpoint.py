@@ -102,7 +102,8 @@ def test_what_a_crash_leaves_is_ignored_and_swept(tmp_path):
 
 def test_a_failed_save_leaves_the_old_ones(tmp_path, monkeypatch):
     save(tmp_path, 1)
-    monkeypatch.setattr("minigpt.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr("minigpt.checkpoint.save_file", lambda *_: (_ for _ in ()).throw(full))
     with pytest.raises(OSError, match="No space"):
         save(tmp_path, 2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["latest", "step_000001"]

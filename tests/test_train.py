@@ -1,4 +1,5 @@
-"""The loop against plain loops: what a step computes, exact resume after any kind of stop, limits, and what is refused."""
+"""The loop against plain loops: what a step computes, exact resume after any kind of stop, limits, and what is
+refused."""
 import json
 import math
 import os
@@ -9,6 +10,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from subprocess import DEVNULL
 
 import numpy as np
 import pytest
@@ -37,10 +39,10 @@ def text(tmp_path_factory):
 
 
 def tiny(text: str, out: Path, *, steps=12, model=None, **train_fields) -> RunConfig:
-    model = dict(layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=48, context=24, vocab_size=300) | (model or {})
+    shape = dict(layers=2, width=32, heads=2, kv_heads=1, head_size=16, mlp_width=48, context=24, vocab_size=300)
     optim = OptimConfig(steps=steps, batch_tokens=24 * 6, lr=0.01, seed=3)
     settings = dict(device="cpu", precision="fp32", compile="off", out=str(out), samples=2, eval_every=4) | train_fields
-    return RunConfig(ModelConfig(**model), DataConfig(text=(text,)), optim, TrainConfig(**settings))
+    return RunConfig(ModelConfig(**(shape | (model or {}))), DataConfig(text=(text,)), optim, TrainConfig(**settings))
 
 
 def silent(*_):
@@ -132,7 +134,8 @@ def test_a_step_that_is_not_finite_changes_nothing(text, tmp_path):
     assert all(torch.equal(before[k], after[k]) for k in before) and float(t.skipped) == 1
     train.forward_backward(t, train.next_batch(t))
     train.optimizer_step(t)
-    assert float(t.skipped) == 0 and not torch.equal(before["model.norm.weight"], checkpoint_tensors(t)["model.norm.weight"])
+    assert float(t.skipped) == 0
+    assert not torch.equal(before["model.norm.weight"], checkpoint_tensors(t)["model.norm.weight"])
     t.batches.close()
 
 
@@ -197,10 +200,9 @@ def test_interrupted_and_resumed_is_bit_equal(text, tmp_path, dropout):
 
 
 def command(text, out, *flags):
-    return [sys.executable, "-m", "minigpt", "pretrain", "--resume", "--text", text, "--out", str(out), "--device", "cpu",
-            "--layers", "2", "--width", "32", "--heads", "2", "--kv-heads", "1", "--head-size", "16", "--mlp-width", "48",
-            "--context", "24", "--vocab-size", "300", "--batch-tokens", "144", "--steps", "40", "--time-limit", "0",
-            "--samples", "1", "--eval-every", "9", *flags]  # fmt: skip
+    shape = """--layers 2 --width 32 --heads 2 --kv-heads 1 --head-size 16 --mlp-width 48 --context 24 --vocab-size 300
+        --batch-tokens 144 --steps 40 --time-limit 0 --samples 1 --eval-every 9 --device cpu""".split()
+    return [sys.executable, "-m", "minigpt", "pretrain", "--resume", "--text", text, "--out", str(out), *shape, *flags]
 
 
 FLAGS = {
@@ -215,7 +217,7 @@ def test_kill_minus_nine_at_random_steps(text, tmp_path, kind):
     subprocess.run(command(text, tmp_path / "whole", *flags), check=True, capture_output=True)
     rng, kills = random.Random(5), 0
     for _ in range(3):
-        process = subprocess.Popen(command(text, tmp_path / "cut", *flags), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(command(text, tmp_path / "cut", *flags), stdout=DEVNULL, stderr=DEVNULL)
         at = rng.randrange(4, 36)
         while process.poll() is None:
             rows = train.read_metrics(tmp_path / "cut/metrics.jsonl")
@@ -275,7 +277,7 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_exits_with_75(text, tmp_path, number):
     flags = [*FLAGS["fp32"], "--steps", "4000"]
-    process = subprocess.Popen(command(text, tmp_path / "run", *flags), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    process = subprocess.Popen(command(text, tmp_path / "run", *flags), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not train.read_metrics(tmp_path / "run/metrics.jsonl"):
         time.sleep(0.01)
     process.send_signal(number)
@@ -411,7 +413,7 @@ def test_a_full_disk_does_not_end_training(text, tmp_path, monkeypatch):
     assert names == ["latest", "step_000008", "step_000012"]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounting a small disk needs root")
+@pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounting a disk needs root")
 def test_a_really_full_disk(text, tmp_path):
     disk = tmp_path / "disk"
     disk.mkdir()
