@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ STARTED = time.perf_counter()
 
 import tyro  # noqa: E402  (after the clock: a time limit covers the whole command)
 
+from .classroom.doctor import doctor  # noqa: E402
 from .config import DataConfig, RunConfig, UserError, depth, preset  # noqa: E402
 
 
@@ -170,28 +172,19 @@ def chat(run: str, max_tokens: int = 120, temperature: float = 0.8, seed: int = 
 
     loaded = Run.load(run)
     print("Write the beginning of something; an empty line ends.")
-    turn = 0
-    while line := read_line("> "):
-        tokens, shown = [loaded.tokenizer.eot, *loaded.tokenizer.encode(line)], ""
-        written: list[int] = []
-        print(line, end="", flush=True)
-        options = dict(max_tokens=max_tokens, temperature=temperature, top_p=0.95, seed=seed + turn)
-        for token in stream(loaded.model, tokens, stop_tokens=[loaded.tokenizer.eot], **options):
-            written.append(token)
-            text = loaded.tokenizer.decode(written)
-            if not text.endswith("\ufffd"):  # half a character: wait for the rest of it
-                print(text[len(shown) :], end="", flush=True)
-                shown = text
-        print()
-        turn += 1
+    with suppress(EOFError, KeyboardInterrupt):
+        for turn, line in enumerate(iter(lambda: input("> "), "")):
+            tokens, shown, written = [loaded.tokenizer.eot, *loaded.tokenizer.encode(line)], "", []
+            options = dict(max_tokens=max_tokens, temperature=temperature, top_p=0.95, seed=seed + turn)
+            print(line, end="", flush=True)
+            for token in stream(loaded.model, tokens, stop_tokens=[loaded.tokenizer.eot], **options):
+                written.append(token)
+                text = loaded.tokenizer.decode(written)
+                if not text.endswith("\ufffd"):  # half a character: wait for the rest of it
+                    print(text[len(shown) :], end="", flush=True)
+                    shown = text
+            print()
     return 0
-
-
-def read_line(prompt: str) -> str:
-    try:
-        return input(prompt)
-    except (EOFError, KeyboardInterrupt):
-        return ""
 
 
 def report(run: str) -> int:
@@ -226,25 +219,6 @@ def bench(peer: str = "", only: str = "", json: bool = False) -> int:
     return 0
 
 
-def doctor(json: bool = False) -> int:
-    """Say what this machine can do, and what to mend.
-
-    Args:
-        json: Print one JSON object and nothing else.
-    """
-    from .classroom.doctor import examine
-
-    checks = examine()
-    if json:
-        print(json_.dumps({"checks": [check._asdict() for check in checks]}))
-    else:
-        for check in checks:
-            print(f"{'ok ' if check.ok else 'NO '} {check.name:<13} {check.found}")
-            if not check.ok:
-                print(f"      → {check.remedy}")
-    return 0 if all(check.ok for check in checks) else 1
-
-
 VERBS = {verb.__name__: verb for verb in (prepare, pretrain, evaluate, sample, chat, report, bench, doctor)}
 
 
@@ -264,6 +238,7 @@ def parse(what, argv: list[str], verb: str, **options):
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run a verb; returns the exit code."""
     argv = sys.argv[1:] if argv is None else argv
     if not argv or argv[0] in ("-h", "--help"):
         print("usage: minigpt VERB [flags]; minigpt VERB --help says more\n")

@@ -18,18 +18,21 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .config import ModelConfig, OptimConfig, UserError, preset
+from .text.sources import builtin
 
 
 def result(name: str, unit: str, ours: float, theirs: float | None = None, peer: str = "", bar: float = 0.0) -> dict:
-    """One line of the table. `ratio` says how many times as good ours is; `bar`, what this project promises to reach."""
+    """Print a line of the table, and return it. `ratio` says how many times as good ours is; `bar`, what this project
+    promises to reach."""
     ratio = None if theirs is None else theirs / ours if unit == "s" else ours / theirs
+    compared = f"; {peer} {theirs:,.3g} {unit}; ratio {ratio:.2f} (promised: {bar:.2f})" if ratio else ""
+    print(f"{name}: {ours:,.3g} {unit}{compared}", file=sys.stderr)
     return dict(name=name, ours=ours, unit=unit, peer=peer, theirs=theirs, ratio=ratio, bar=bar)
 
 
 def alternate(tries: int, *functions: Callable[[], float]) -> list[float]:
     """The smallest figure of each function, called in turn."""
-    results = [[function() for function in functions] for _ in range(tries)]
-    return [min(column) for column in zip(*results)]
+    return [min(column) for column in zip(*([function() for function in functions] for _ in range(tries)))]
 
 
 def seconds(function: Callable[[], object]) -> float:
@@ -42,22 +45,14 @@ def whole_process(command: list[str], cwd: Path | None = None) -> tuple[float, s
     """(seconds, output) of a command from start to exit."""
     start = time.perf_counter()
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
-    took = time.perf_counter() - start
     if done.returncode:
         raise UserError(f"{' '.join(command[:4])}… failed: {(done.stderr or done.stdout).strip().splitlines()[-1]}.")
-    return took, done.stdout
+    return time.perf_counter() - start, done.stdout
 
 
-def corpus(domain: str, size: int) -> str:
-    """The first `size` characters of a built-in domain."""
-    from .text.sources import builtin
-
-    text = ""
-    for document in builtin([domain]):
-        text += document.text + "\n\n"
-        if len(text) >= size:
-            break
-    return text[:size]
+def documents(domain: str, beginning: tuple[str, ...] = ("",)) -> list[str]:
+    """The texts of a built-in domain, those whose id goes on with one of these beginnings."""
+    return [d.text for d in builtin([domain]) if d.id.removeprefix(f"{domain}/").startswith(beginning)]
 
 
 # ---- tokenizer -------------------------------------------------------------------------------------------------------
@@ -67,12 +62,10 @@ def bpe_training() -> dict:
     """10 MB of books, 8,192 tokens, the same split pattern, two processes or threads for both."""
     from .tokenizer import GPT2_PATTERN, train_bpe
 
-    text = corpus("books", 10_000_000)
-    lines = text.splitlines(keepends=True)
-    blocks = ["".join(lines[i : i + 1000]) for i in range(0, len(lines), 1000)]
+    books = documents("books")
 
     def ours():
-        return seconds(lambda: train_bpe(blocks, 8192, workers=2))
+        return seconds(lambda: train_bpe(books, 8192, workers=2))
 
     if not find_spec("tokenizers"):
         return result("train BPE on 10 MB", "s", ours())
@@ -86,7 +79,7 @@ def bpe_training() -> dict:
         tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, byte_level])
         alphabet = pre_tokenizers.ByteLevel.alphabet()
         trainer = trainers.BpeTrainer(vocab_size=8192, initial_alphabet=alphabet, show_progress=False)
-        return seconds(lambda: tokenizer.train_from_iterator(blocks, trainer))
+        return seconds(lambda: tokenizer.train_from_iterator(books, trainer))
 
     times = alternate(3, ours, theirs)
     return result("train BPE on 10 MB", "s", *times, f"tokenizers {tokenizers.__version__}", 1 / 0.9)
@@ -98,7 +91,7 @@ def bpe_encoding() -> dict:
 
     from .tokenizer import train_bpe
 
-    text = corpus("books", 10_000_000)
+    text = "\n".join(documents("books"))
     tokenizer = train_bpe([text[:1_000_000]], 4096)
     bare = tiktoken.Encoding("bare", pat_str=tokenizer.pattern, mergeable_ranks=tokenizer.ranks, special_tokens={})
     a, b = alternate(3, lambda: seconds(lambda: tokenizer.encode_to_numpy(text)),
@@ -116,18 +109,18 @@ def open_200_gigabytes() -> dict:
 
     with tempfile.TemporaryDirectory() as folder:
         tokens = 100_000_000
-        shard = {"tokens": tokens, "documents": 1, "bytes": 4 * tokens, "sha256": "0" * 64}
-        split = {"documents": 1000, "tokens": 1000 * tokens, "bytes": 4000 * tokens, "domains": {}}
-        shards = [shard | {"file": f"train_{i:05d}.bin"} for i in range(1000)]
-        for entry in shards:
-            with open(Path(folder, entry["file"]), "wb") as file:
+        counts = {"documents": 1, "tokens": tokens, "bytes": 4 * tokens}
+        shards = [counts | {"file": f"train_{i:05d}.bin", "sha256": "0" * 64} for i in range(1000)]
+        for shard in shards:
+            with open(Path(folder, shard["file"]), "wb") as file:
                 file.truncate(2 * tokens)
-        empty = {"documents": 0, "tokens": 0, "bytes": 0, "domains": {}, "shards": []}
+        split = {name: 1000 * count for name, count in counts.items()} | {"domains": {}}
+        empty = dict.fromkeys(counts, 0) | {"domains": {}, "shards": []}
         manifest = {"version": VERSION, "dtype": "uint16", "vocab_size": 50257, "eot": 50256, "tokenizer": "0" * 64,
                     "split_rule": "", "splits": {"train": split | {"shards": shards}, "val": empty}}  # fmt: skip
         Path(folder, MANIFEST).write_text(json.dumps(manifest))
         took = seconds(lambda: Shards.open(folder, context=1024).batch(0, 12345, 512))
-    return result("open 200 GB of shards and draw a batch", "s", took)
+        return result("open 200 GB of shards and draw a batch", "s", took)
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -178,10 +171,7 @@ def training_speed(nanogpt: Path | None) -> dict:
 
 def plays() -> str:
     """1.1 MB of Shakespeare's plays."""
-    from .text.sources import builtin
-
-    wanted = ("drama/shakespeare/", "drama/problemE/Esample01")
-    return "\n\n".join(d.text for d in builtin(["drama"]) if d.id.startswith(wanted))
+    return "\n\n".join(documents("drama", ("shakespeare/", "problemE/Esample01")))
 
 
 def run_nanogpt(source: Path, text: str, folder: Path, steps: int) -> tuple[float, str]:
@@ -213,11 +203,9 @@ def time_to_loss(nanogpt: Path | None, target: float = 2.7205) -> dict:
         (folder / "train.txt").write_text(text[:cut], encoding="utf-8")
         (folder / "val.txt").write_text(text[cut:], encoding="utf-8")
         command = [sys.executable, "-m", "minigpt", "pretrain", "--preset", "shakespeare"]
-        command += ["--target-bpb", f"{target:.4f}", "--text", str(folder / "train.txt"), "--val-text", str(folder / "val.txt")]
+        command += [f"--target-bpb={target:.4f}", f"--text={folder}/train.txt", f"--val-text={folder}/val.txt"]
         ours = min(whole_process([*command, "--out", str(folder / f"run{i}")])[0] for i in range(3))
-        found = json.loads((folder / "run0/summary.json").read_text())["val_bpb"]
-    name = f"time to {target:.4f} bits per byte on plays (reached {found:.4f})"
-    return result(name, "s", ours, theirs, "nanoGPT" if theirs else "", 15.0)
+    return result(f"time to {target:.4f} bits per byte on plays", "s", ours, theirs, "nanoGPT" if theirs else "", 15.0)
 
 
 def generation() -> dict:
@@ -247,12 +235,4 @@ def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     for bench in benches:
         if only in bench.__name__:
             rows.append(bench(nanogpt) if bench in (training_speed, time_to_loss) else bench())
-            print(line(rows[-1]), file=sys.stderr)
     return rows
-
-
-def line(r: dict) -> str:
-    """Example: encode: 11.2 MB/s; tiktoken 0.14.0 11.3 MB/s; ratio 0.99 (promised: 0.95)"""
-    text = "{name}: {ours:,.3g} {unit}".format(**r)
-    compared = "; {peer} {theirs:,.3g} {unit}; ratio {ratio:.2f} (promised: {bar:.2f})"
-    return text if r["ratio"] is None else text + compared.format(**r)

@@ -20,34 +20,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from .config import UserError
+from .files import sha256, sync_folder, write_atomic
 
 TENSORS = "model-00001-of-00001.safetensors"
-
-
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace a file as a whole: a reader, or a crash, meets either the old content or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with open(temporary, "wb") as file:
-        file.write(content.encode() if isinstance(content, str) else content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename inside the folder survive a power cut (a folder cannot be opened on Windows, which journals it)."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def state_hash(state: dict) -> str:

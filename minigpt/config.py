@@ -235,8 +235,7 @@ def depth(n: int) -> RunConfig:
     if n < 1:
         raise UserError(f"--depth must be at least 1, not {n}.")
     model = modern(n, 64 * n, 256 if n < 6 else 1024, 4096 if n < 6 else 50257, tied=n < 12)
-    inside = 12 * n * model.width**2
-    tokens = 20 * (inside + model.vocab_size * model.width)
+    tokens = 20 * (12 * n * model.width**2 + model.vocab_size * model.width)
     batch = 2 ** min(19, max(12, round(math.log2(tokens) / 2 + 1)))
     return RunConfig(
         model, DataConfig(tokenizer="" if n < 6 else "gpt2"),

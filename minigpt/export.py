@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from .checkpoint import write_atomic
 from .config import ModelConfig, UserError
+from .files import write_atomic
 from .model import GPT
 from .tokenizer import END_OF_TEXT, Tokenizer, printable
 

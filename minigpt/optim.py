@@ -23,12 +23,15 @@ def learning_rate(step: int, steps: int, config: OptimConfig, decay_start: int |
         return (step + 1) / (warmup + 1)
     if config.schedule == "constant":
         return 1.0
-    start = warmup
-    if config.schedule == "wsd":
-        start = round(steps * (1 - config.decay)) if decay_start is None else decay_start
+    start = first_decay_step(steps, config) if decay_start is None else decay_start
     progress = min(1.0, max(0.0, (step - start) / max(1, steps - start)))
     shape = 1 - progress if config.schedule == "wsd" else 0.5 * (1 + math.cos(math.pi * progress))
     return config.final_lr + (1 - config.final_lr) * shape
+
+
+def first_decay_step(steps: int, config: OptimConfig) -> int:
+    """The first step at which the learning rate falls; from then on the length of a run is fixed."""
+    return round(steps * (1 - config.decay)) if config.schedule == "wsd" else round(config.warmup * steps)
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> dict[str, dict[str, Tensor]]:
@@ -107,7 +110,6 @@ def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.
     else:
         adamw[0]["weight_decay"] = config.weight_decay
         adamw.append(dict(params=matrices, weight_decay=config.weight_decay))
-    adamw = [group for group in adamw if group["params"]]
     optimizers.append(torch.optim.AdamW(adamw, config.lr, (config.beta1, config.beta2), eps=1e-10, fused=True))
     for optimizer in optimizers:
         for group in optimizer.param_groups:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from .config import TrainConfig, UserError
-from .shards import cache_folder
+from .files import cache_folder
 
 SHORT_RUN = 30.0
 """Seconds below which nothing is probed or compiled: it could not pay."""
@@ -106,6 +106,7 @@ def pick_precision(device: str, seconds: float) -> tuple[str, str]:
 
 
 def pick_compile(device: str, seconds: float) -> tuple[bool, str]:
+    """Whether compiling pays, and why; on a CPU it costs up to half a minute."""
     if device == "mps":
         return False, "torch.compile is young on Apple GPUs"
     if device == "cpu" and seconds < COMPILE_PAYS:
@@ -161,5 +162,3 @@ def be_deterministic(device: str) -> None:
     if device == "cpu":
         torch.set_deterministic_debug_mode("error")  # use_deterministic_algorithms, without a second of imports
         torch.utils.deterministic.fill_uninitialized_memory = False  # only a debugging aid, and not free
-    else:
-        torch.backends.cuda.matmul.allow_tf32 = True

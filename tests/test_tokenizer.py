@@ -1,14 +1,12 @@
 """The tokenizer against tiktoken, Hugging Face tokenizers, the regex module, and a naive trainer."""
-import gc
 import hashlib
 import importlib.util
 import json
 import marshal
+import os
 import random
 import subprocess
 import sys
-import threading
-import time
 import tracemalloc
 from collections import Counter
 from pathlib import Path
@@ -200,17 +198,6 @@ def test_bad_requests_are_one_sentence():
 
 def test_a_lone_string_is_one_document():
     assert train_bpe("abc abc", 300).merges == train_bpe(["abc abc"], 300).merges
-
-
-def test_training_leaves_garbage_collection_as_it_was():
-    train_bpe("abc abc", 300)
-    assert gc.isenabled()
-    gc.disable()
-    try:
-        train_bpe("abc abc", 300)
-        assert not gc.isenabled()
-    finally:
-        gc.enable()
 
 
 def test_the_examples_of_the_docstrings_hold():
@@ -485,7 +472,7 @@ def test_an_interrupted_save_leaves_the_old_file(trained, tmp_path, monkeypatch)
     def no_disk(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr(Path, "write_text", no_disk)
+    monkeypatch.setattr(os, "replace", no_disk)
     with pytest.raises(OSError):
         train_bpe(["abc"], 257, [EOT]).save(tmp_path)
     assert file.read_bytes() == before and Tokenizer.load(tmp_path).hash == trained.hash
@@ -545,17 +532,6 @@ def test_gpt2_from_tiktokens_cache_is_the_same(only_tiktoken):
     for name, key in zip(("encoder.json", "vocab.bpe"), keys):
         (only_tiktoken / key).write_bytes((folder / name).read_bytes())
     assert gpt2_tokenizer().merges == gpt2_merges_from_package()
-
-
-def test_a_network_that_never_answers_does_not_hang(only_tiktoken, monkeypatch):
-    import requests
-
-    release = threading.Event()
-    monkeypatch.setattr(requests, "get", lambda *a, **k: release.wait(20))
-    started = time.monotonic()
-    assert module._gpt2_merges_from_tiktoken(timeout=0.2) == []
-    assert time.monotonic() - started < 10
-    release.set()
 
 
 def test_an_altered_package_file_is_not_trusted(monkeypatch, tmp_path):

