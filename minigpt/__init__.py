@@ -26,7 +26,3 @@ def __getattr__(name):
     if name in _MODULE_OF:
         return getattr(importlib.import_module(f"minigpt.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module 'minigpt' has no attribute {name!r}")
-
-
-def __dir__():
-    return sorted([*globals(), *__all__])

@@ -1,5 +1,4 @@
-"""python -m minigpt VERB: one thin function a verb; flags come from the dataclasses and the functions' own
-signatures."""
+"""python -m minigpt VERB: one thin function a verb; flags come from dataclasses and signatures."""
 import argparse
 import difflib
 import inspect
@@ -30,6 +29,8 @@ def pretrain(argv: list[str]) -> int:
     about = "Flags change a preset (--preset NAME, default tiny) or a depth (--depth N); its own defaults are shown."
     rest = ["--start-from" if arg == "--from" else arg for arg in rest]
     config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
+    if config.train.resume and not config.train.out:
+        raise UserError("--resume needs --out, the run folder to continue in.")
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
     preparing = begin_to_prepare(config)
@@ -72,8 +73,7 @@ def print_result(run) -> None:
     s = run.summary
     print(f"\n{s['parameters'] / 1e6:.1f} M parameters, {s['tokens'] / 1e6:.1f} M tokens, {s['seconds']:.0f} s: "
           f"{s['val_bpb']:.3f} bits per byte on held-out text")
-    for domain, bpb in s["domains"].items():
-        print(f"  {domain:<12} {bpb:.3f}")
+    print("\n".join(f"  {domain:<12} {bpb:.3f}" for domain, bpb in s["domains"].items()))
     samples = [row["sample"] for row in run.metrics if "sample" in row]
     if samples:
         print(f"\nwhat it writes:\n{samples[-1].strip()}\n")

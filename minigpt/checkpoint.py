@@ -68,8 +68,7 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor], dict]:
-    """Read one checkpoint → (tensors, state). Anything missing, cut short or altered is a UserError that names the
-    file."""
+    """Read one checkpoint → (tensors, state). Whatever is missing, cut short or altered is a UserError naming it."""
     try:
         found = json.loads((path / "state.json").read_text())
         state, expected = found["state"], found["sha256"]
@@ -82,8 +81,7 @@ def load_checkpoint(path: Path, device: str = "cpu") -> tuple[dict[str, Tensor],
 
 
 def load_latest(folder: Path, device: str = "cpu", warn=print) -> tuple[dict[str, Tensor], dict] | None:
-    """The newest checkpoint that is whole, or None where there is none. Damaged ones are named by `warn` and passed
-    over."""
+    """The newest checkpoint that is whole, or None. Damaged ones are named by `warn` and passed over."""
     checkpoints = list_checkpoints(folder)
     for path in checkpoints:
         try:

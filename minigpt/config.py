@@ -9,13 +9,13 @@ Units: sizes in tokens, times in seconds, learning rates per step. No torch here
 import dataclasses
 import json
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_type_hints
 
 
 class UserError(Exception):
-    """A mistake that the person at the keyboard can mend: the command line prints it as one sentence and exits with
-    2."""
+    """A mistake that the person at the keyboard can mend: printed as one sentence, with exit code 2."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,7 @@ class ModelConfig:
     softcap: float = 0.0
     """Squash logits smoothly into ±softcap (Gemma 2); 0 is off."""
     zero_init: bool = False
-    """Start the two projections that write into the residual stream at zero, so that every block begins as the
-    identity."""
+    """Start the two projections that write into the residual stream at zero, so that a block begins as the identity."""
     dropout: float = 0.0
     """Probability of zeroing an activation on the residual branches while training; worth it only over many epochs."""
 
@@ -88,8 +87,7 @@ class DataConfig:
     domains: tuple[str, ...] = ("books", "drama", "speeches")
     """Built-in domains, used when no text and no data folder is given."""
     val_text: str = ""
-    """A file or folder to validate on; empty: documents held out by a hash of their id (one document: its last
-    tenth)."""
+    """A file or folder to validate on; empty: documents held out by a hash of their id (few: a tenth of each)."""
     data: str = ""
     """A folder made by `prepare`, instead of text."""
     tokenizer: str = ""
@@ -167,8 +165,7 @@ class TrainConfig:
     micro_batch: int | Literal["auto"] = "auto"
     """Sequences in one forward pass; auto: the most that memory allows."""
     time_limit: float = 0.0
-    """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps early
-    on."""
+    """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps."""
     target_bpb: float = 0.0
     """Stop as soon as val_bpb is at most this; 0 is off."""
     price: float = 0.0
@@ -191,6 +188,12 @@ class TrainConfig:
     """What a sample starts with; empty: the start of a document."""
     patience: int = 50
     """Steps in a row with a loss or gradient that is not finite before giving up; each is skipped."""
+
+    def __post_init__(self):
+        if self.max_cost and not self.price:
+            raise UserError("--max-cost needs --price, the dollars an hour of this machine.")
+        if not re.fullmatch(r"\d+(\.\d+)?[sm]?", self.save_every):
+            raise UserError(f"--save-every {self.save_every} is not understood: write 500 (steps), 90s or 15m.")
 
 
 @dataclass(frozen=True)
@@ -229,8 +232,8 @@ def modern(layers: int, width: int, context: int = 1024, vocab_size: int = 50257
 def depth(n: int) -> RunConfig:
     """One dial for everything: n layers of width 64 n, and data, batch and rates to match, at 20 tokens a parameter.
 
-    The ratio of 20 is Hoffmann et al. 2022; batch and rates are interpolated between our own runs at depth 2 and
-    GPT-2's.
+    The ratio of 20 is Hoffmann et al. 2022. The rates are those tuned at depth 2, AdamW's divided by the square root of
+    the width; the batch grows with the square root of the tokens. Larger depths have not been tuned here.
     """
     if n < 1:
         raise UserError(f"--depth must be at least 1, not {n}.")
@@ -244,8 +247,7 @@ def depth(n: int) -> RunConfig:
 
 
 def recipe(model: ModelConfig, tokens: float, **optim) -> RunConfig:
-    """A run of half a million tokens a step on GPT-2's vocabulary, as GPT-3 trained these sizes (Brown et al. 2020,
-    table 2.1)."""
+    """Half a million tokens a step, GPT-2's vocabulary, as GPT-3 trained such sizes (Brown et al. 2020, table 2.1)."""
     return RunConfig(model, DataConfig(tokenizer="gpt2"), OptimConfig(tokens=int(tokens), batch_tokens=524288, **optim))
 
 
@@ -259,13 +261,13 @@ PRESETS: dict[str, RunConfig] = {
         OptimConfig(tokens=40_000_000, batch_tokens=4096),
         TrainConfig(time_limit=190, eval_tokens=16_384),
     ),
-    # one megabyte of plays in seconds: a small model with the speed recipe reaches nanoGPT's CPU loss in 75 steps
+    # one megabyte of plays in seconds: a small model with the speed recipe reaches nanoGPT's CPU loss in 85 steps
     "shakespeare": RunConfig(
         ModelConfig(layers=2, width=64, heads=1, kv_heads=1, head_size=64, mlp_width=128, context=32, vocab_size=4096,
                     activation="relu2", zero_init=True),
         DataConfig(),
-        OptimConfig(steps=75, batch_tokens=512, lr=0.015, matrix_lr=0.03, momentum=0.5),
-        TrainConfig(eval_every=75, samples=1),
+        OptimConfig(steps=85, batch_tokens=512, lr=0.015, matrix_lr=0.03, momentum=0.5),
+        TrainConfig(eval_every=85, samples=1),
     ),  # fmt: skip
     # the same megabyte in two minutes, about four epochs: past nanoGPT's GPU loss
     "shakespeare-2m": RunConfig(

@@ -1,5 +1,4 @@
-"""Small things done to files, for everyone: replace one as a whole, hash it, and where to remember what was
-measured."""
+"""Small things done to files, for everyone: replace one as a whole, hash one, and find the cache."""
 import hashlib
 import os
 from pathlib import Path

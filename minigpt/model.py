@@ -52,16 +52,9 @@ class GPT(nn.Module):
             self.head.weight = self.embed.weight
 
     def forward(
-        self,
-        tokens: Tensor,
-        targets: Tensor | None = None,
-        *,
-        reduction: str = "mean",
-        cache: "KVCache | None" = None,
-        positions: Tensor | None = None,
-        doc_ids: Tensor | None = None,
-        record: dict | None = None,
-    ) -> Tensor:
+        self, tokens: Tensor, targets: Tensor | None = None, *, reduction: str = "mean", cache: "KVCache | None" = None,
+        positions: Tensor | None = None, doc_ids: Tensor | None = None, record: dict | None = None,
+    ) -> Tensor:  # fmt: skip
         """Logits (B, T, V), or with targets the cross-entropy in nats.
 
         tokens      (B, T) int64, ids below V
@@ -115,8 +108,7 @@ class GPT(nn.Module):
         return logits
 
     def loss(self, x: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        """Cross-entropy of the hidden states x (B, T, C), never holding more than LOGITS_AT_ONCE logits for
-        backward."""
+        """Cross-entropy of the hidden states x (B, T, C), holding at most LOGITS_AT_ONCE logits for backward."""
 
         def chunk_loss(x, targets):
             return F.cross_entropy(self.logits(x), targets, ignore_index=-100, reduction="none")
@@ -309,8 +301,7 @@ class KVCache:
         self.size, self.length = size, 0
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store a layer's keys and values of the new tokens (B, K, T, D); returns those of all tokens, (B, K, L + T,
-        D)."""
+        """Store a layer's k and v of the new tokens (B, K, T, D); returns those of all tokens, (B, K, L + T, D)."""
         end = self.length + k.shape[2]
         if end > self.size:
             raise UserError(f"the KV cache holds {self.size} tokens, and {end} were to be stored.")

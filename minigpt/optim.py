@@ -31,7 +31,8 @@ def learning_rate(step: int, steps: int, config: OptimConfig, decay_start: int |
 
 def first_decay_step(steps: int, config: OptimConfig) -> int:
     """The first step at which the learning rate falls; from then on the length of a run is fixed."""
-    return round(steps * (1 - config.decay)) if config.schedule == "wsd" else round(config.warmup * steps)
+    share = {"constant": 1.0, "cosine": config.warmup, "wsd": 1 - config.decay}[config.schedule]
+    return round(share * steps)
 
 
 def parameter_groups(model: nn.Module, config: OptimConfig) -> dict[str, dict[str, Tensor]]:
@@ -99,8 +100,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the matrices if the config asks for it. Every param group remembers its peak rate as
-    `peak_lr`."""
+    """AdamW, and Muon for the matrices if the config says so. Param groups remember their peak rate as `peak_lr`."""
     groups = {kind: list(params.values()) for kind, params in parameter_groups(model, config).items()}
     matrices = groups.pop("matrices")
     adamw = [dict(params=groups["embeddings"], weight_decay=0.0), dict(params=groups["vectors"], weight_decay=0.0)]

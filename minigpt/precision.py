@@ -1,5 +1,4 @@
-"""Where and in which number format to compute: device, precision and compile, chosen by measuring, said with a
-reason."""
+"""Where and in which number format to compute: device, precision, compile; chosen by measuring, with a reason."""
 import json
 import os
 import platform
@@ -17,7 +16,7 @@ from .files import cache_folder
 SHORT_RUN = 30.0
 """Seconds below which nothing is probed or compiled: it could not pay."""
 COMPILE_PAYS = 90.0
-"""Seconds of training from which compiling for about half a minute pays on a CPU."""
+"""Seconds of training from which compiling for about half a minute pays."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +41,7 @@ class Policy:
 
 
 def choose(config: TrainConfig, seconds: float) -> Policy:
-    """Turn every "auto" into a choice for a run of about `seconds` seconds. A named choice is taken, or refused:
-    UserError."""
+    """Turn every "auto" into a choice for a run of about `seconds`. A named choice is taken, or refused: UserError."""
     device = pick_device(config.device)
     precision, why = config.precision, "as you asked"
     if precision == "auto":
@@ -109,7 +107,7 @@ def pick_compile(device: str, seconds: float) -> tuple[bool, str]:
     """Whether compiling pays, and why; on a CPU it costs up to half a minute."""
     if device == "mps":
         return False, "torch.compile is young on Apple GPUs"
-    if device == "cpu" and seconds < COMPILE_PAYS:
+    if seconds < COMPILE_PAYS:
         return False, f"a run of about {seconds:.0f} s is too short to win the compile time back"
     if device == "cpu" and shutil.which("cl" if sys.platform == "win32" else "c++") is None:
         return False, "no C++ compiler found"
@@ -152,8 +150,7 @@ def instruction_set() -> str:
 
 
 def isolate_compile_cache() -> None:
-    """One compile cache per instruction set: code built for AVX512 and loaded on AVX2 (or forced there) corrupts
-    memory."""
+    """One compile cache per instruction set: code built for AVX512 and loaded on AVX2 corrupts memory."""
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache_folder() / f"compiled-{instruction_set()}"))
 
 

@@ -75,8 +75,7 @@ def source(config: DataConfig, say: Callable[[str], None] = print) -> Iterator[D
 
 
 def look_ahead(config: DataConfig) -> tuple[list[Document], Iterator[Document], bool]:
-    """(the first documents, the rest as a stream, whether these are few): at most `look_ahead_bytes` are held in
-    memory."""
+    """(the first documents, the rest as a stream, whether these are few); about `look_ahead_bytes` stay in memory."""
     stream, first, size = source(config), [], 0
     for document in stream:
         first.append(document)

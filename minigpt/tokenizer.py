@@ -183,9 +183,6 @@ class Tokenizer:
                 return made
         raise UserError(f"{files[0]} is no tokenizer of minigpt, or is damaged: copy or train it again.")
 
-    def __repr__(self) -> str:
-        return f"Tokenizer(vocab_size={self.vocab_size}, hash={self.hash[:12]!r})"
-
 
 def load_tokenizer(name: str | Path) -> Tokenizer:
     """The tokenizer that `--tokenizer` names: `gpt2`, a tokenizer.json, or a run folder."""

@@ -5,9 +5,10 @@
         batch = next_batch(t)
         loss = forward_backward(t, batch)
         norm = optimizer_step(t)
+        t.step += 1
         evaluate_step(t)                    # whenever you like
         save(t)
-    
+
 `pretrain(config)` is this loop with a progress bar, a time limit, samples, and a report. Two runs with equal `model`,
 `data` and `optim` walk through the same numbers: the batch is a function of the step, the learning rate is a function
 of the step, and the random numbers of dropout are a function of the step, so that nothing but tensors and the step has
@@ -23,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,8 +112,7 @@ class Training:
 
 
 def setup(config: RunConfig, started: float | None = None, say: Callable[[str], None] = print) -> Training:
-    """Everything before the first step: data, model, optimizers, horizon; on resume, all state from the newest
-    checkpoint."""
+    """Everything before the first step: data, model, optimizers, horizon; on resume, from the newest checkpoint."""
     started = time.perf_counter() if started is None else started
     out = Path(config.train.out)
     earlier = open_run_folder(out, config.train.resume)
@@ -125,7 +126,6 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         check_tokenizer(manifest, Run(out).tokenizer)
     else:
         tokenizer.save(out / "tokenizer" / "tokenizer.json")
-        write_atomic(out / "config.json", config.to_json())
 
     context = config.model.context
     if config.optim.batch_tokens % context:
@@ -161,12 +161,12 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     if needs_horizon:
         t.decay_start = first_decay_step(t.steps, config.optim)
     t.batches = t.data.loader(config.optim.seed, t.step, t.sequences)
+    write_atomic(out / "config.json", config.to_json())  # last: what was refused until here is not a run yet
     return t
 
 
 def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
-    """Create the run folder, or check that continuing in it is what was meant. Returns the config that is in it, if
-    any."""
+    """Create the run folder, or check that continuing in it was meant. Returns the config that is in it, if any."""
     file = out / "config.json"
     if file.exists():
         if not resume:
@@ -224,8 +224,7 @@ def start_weights(name: str, model: GPT) -> dict[str, Tensor]:
 
 
 def pick_micro_batch(t: Training) -> int:
-    """Sequences in one forward pass: what was asked for, or the most that the memory formula allows; it divides the
-    batch."""
+    """Sequences in one forward pass: as asked, or the most that the memory formula allows; divides the batch."""
     wanted = t.config.train.micro_batch
     if wanted == "auto":
         if t.policy.device.startswith("cuda"):
@@ -273,7 +272,7 @@ def rehearse(t: Training) -> tuple[float, float]:
     The quickest step counts: should another program be busy just now, the whole run need not be planned for that.
     """
     batches, t.batches = t.batches, t.data.loader(t.config.optim.seed, t.step, t.sequences)
-    saved, scaler = [(o, o.state_dict()) for o in t.optimizers if o.state], t.scaler.state_dict()
+    saved, scaler = [(o, deepcopy(o.state_dict())) for o in t.optimizers if o.state], t.scaler.state_dict()
     batch, times = next_batch(t), []
     t.batches.close()
     t.batches = batches
@@ -410,16 +409,11 @@ def save(t: Training) -> Path:
         for p, slots in optimizer.state.items():
             tensors |= {f"optim.{names[id(p)]}.{slot}": value for slot, value in slots.items()}
     state = {
-        "step": t.step,
-        "steps": t.steps,
-        "decay_start": t.decay_start,
-        "seconds": t.seconds,
-        "skipped": float(t.skipped),
-        "scaler": t.scaler.state_dict(),
-        "data": data_hashes(t),
+        "step": t.step, "steps": t.steps, "decay_start": t.decay_start, "seconds": t.seconds,
+        "skipped": float(t.skipped), "scaler": t.scaler.state_dict(), "data": data_hashes(t),
         "chosen": {"precision": t.policy.precision, "compile": "on" if t.policy.compile else "off"},
         "config": dataclasses.asdict(t.config),
-    }
+    }  # fmt: skip
     return checkpoint.save_checkpoint(t.out / "checkpoints", tensors, state, t.config.train.keep)
 
 
@@ -501,6 +495,9 @@ class Run:
 
     @cached_property
     def summary(self) -> dict:
+        """summary.json; a UserError while the run is not finished."""
+        if not (self.folder / "summary.json").exists():
+            raise UserError(f"the run in {self.folder} is not finished: continue it with --resume.")
         return json.loads((self.folder / "summary.json").read_text())
 
     @property
@@ -554,9 +551,9 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
         finished = reason in (None, "target")
         if reason != "interrupted":
             finish(t, reason)
-        write_status(t, "done" if finished else "preempted", reason or "", retry=not finished)
+        write_status(t, "done" if finished else "preempted", reason or "", not finished and reason != "cost limit")
         if not finished:
-            say(f"stopped at step {t.step:,} of {t.steps:,} ({reason}), saved; to go on add --resume")
+            say(f"stopped at step {t.step:,} of {t.steps:,} ({reason}), saved; to go on: --out {out} --resume")
     except BaseException as error:
         retry = not isinstance(error, (UserError, Diverged))
         write_status(t, "failed", f"{type(error).__name__}: {error}", retry)
@@ -652,8 +649,7 @@ def out_of_budget(t: Training) -> str | None:
 
 
 def try_to_save(t: Training, say: Callable[[str], None]) -> int:
-    """Save; a full disk must not end a run that could go on, so it is said and training continues. Returns the step
-    saved."""
+    """Save, and return the step; a full disk is said (-1), because it must not end a run that could go on."""
     try:
         save(t)
         return t.step
@@ -676,7 +672,8 @@ def finish(t: Training, reason: str | None) -> None:
         "compressors": compress_domains(t), "steps": t.step, "tokens": t.step * t.config.optim.batch_tokens,
         "seconds": round(t.seconds, 2), "parameters": parameters(t.config.model),
         "device": t.policy.device, "precision": t.policy.precision, "compile": t.policy.compile,
-        "tokens_per_second": speeds[len(speeds) // 2], "reason": reason or "horizon",
+        "tokens_per_second": speeds[len(speeds) // 2] if speeds else 0.0,
+        "reason": reason or ("target" if found["val_bpb"] <= t.config.train.target_bpb else "horizon"),
     }  # fmt: skip
     try:
         write_atomic(t.out / "summary.json", json.dumps(summary, indent=1) + "\n")

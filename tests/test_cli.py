@@ -92,6 +92,9 @@ def test_wrong_numbers(capfd, tmp_path, text):
     assert "multiple of the context" in fails(capfd, *pretrain(text, tmp_path / "b", "--batch-tokens", "65"))
     assert "multiple of kv_heads" in fails(capfd, *pretrain(text, tmp_path / "c", "--heads", "3", "--kv-heads", "2"))
     assert "how long" in fails(capfd, *pretrain(text, tmp_path / "d", "--steps", "0", "--tokens", "0"))
+    assert "--price" in fails(capfd, *pretrain(text, tmp_path / "f", "--max-cost", "3"))
+    assert "--save-every" in fails(capfd, *pretrain(text, tmp_path / "g", "--save-every", "5h"))
+    assert "needs --out" in fails(capfd, "pretrain", "--resume")
     with pytest.raises(SystemExit) as stop:  # tyro shows where it happened in a box of its own
         main(pretrain(text, tmp_path / "e", "--steps", "many"))
     assert stop.value.code == 2

@@ -381,7 +381,15 @@ def test_a_rehearsal_leaves_no_trace(text, tmp_path):
     before = {name: p.clone() for name, p in t.model.named_parameters()}
     train.rehearse(t)
     assert all(torch.equal(p, before[name]) for name, p in t.model.named_parameters())
-    assert not any(o.state for o in t.optimizers) and train.next_batch(t).step == 0
+    assert not any(o.state for o in t.optimizers)
+    batch = train.next_batch(t)
+    assert batch.step == 0
+    train.forward_backward(t, batch)
+    train.optimizer_step(t)
+    before = {k: v.clone() for k, v in checkpoint_tensors(t).items()}
+    train.rehearse(t)  # with optimizer state, as when a run resumes
+    after = checkpoint_tensors(t)
+    assert before.keys() == after.keys() and all(torch.equal(before[k], after[k]) for k in before)
     t.batches.close()
 
 

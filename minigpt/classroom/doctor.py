@@ -20,8 +20,7 @@ class Check(NamedTuple):
 
 
 def examine() -> list[Check]:
-    """All checks, in the order in which a first run would stumble over them. Takes about two seconds, mostly torch's
-    import."""
+    """All checks, in the order in which a first run would stumble over them; two seconds, mostly torch's import."""
     python = Check("Python", sys.version_info >= (3, 11), platform.python_version(), "install Python 3.11 or newer")
     if find_spec("torch") is None:
         return [python, Check("torch", False, "not installed", "python3 course.py doctor installs what is missing")]
