@@ -278,7 +278,6 @@ PRESETS: dict[str, RunConfig] = {
     ),
     "gpt2-124m": recipe(gpt2(12, 768), 10e9, lr=6e-4, **ADAMW),
     "gpt2-350m": recipe(gpt2(24, 1024), 10e9, lr=3e-4, **ADAMW),
-    "gpt2-774m": recipe(gpt2(36, 1280), 16e9, lr=2.5e-4, **ADAMW),
     "gpt2-1.5b": recipe(gpt2(48, 1600), 30e9, lr=2e-4, **ADAMW),
     "modern-124m": recipe(modern(12, 768), 2.5e9, lr=3e-3),
     "modern-350m": recipe(modern(24, 1024), 7e9, lr=2e-3),

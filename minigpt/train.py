@@ -141,7 +141,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     model.tie()
     init_weights(model, config.optim.seed)
     if config.optim.start_from and loaded is None:
-        model.load_state_dict(start_weights(config.optim.start_from, model))
+        model.load_state_dict(start_weights(config.optim.start_from, model, tokenizer))
     t = Training(
         config, out, policy, tokenizer, data, val, model,
         forward=torch.compile(model, dynamic=False) if policy.compile else model,
@@ -213,9 +213,11 @@ def expected_seconds(config: RunConfig) -> float:
     return min(training_flops(config.model, tokens) / FLOPS_GUESS, config.train.time_limit or math.inf)
 
 
-def start_weights(name: str, model: GPT) -> dict[str, Tensor]:
-    """The weights of RUN or RUN@STEP."""
+def start_weights(name: str, model: GPT, tokenizer: Tokenizer) -> dict[str, Tensor]:
+    """The weights of RUN or RUN@STEP, which must have been trained with the same tokenizer and shape."""
     run, _, step = name.partition("@")
+    if Run.load(run).tokenizer.hash != tokenizer.hash or Run.load(run).config.model != model.config:
+        raise UserError(f"{run} has another tokenizer or shape: add --tokenizer {run} and the flags of its model.")
     folder = Path(run) / "checkpoints"
     loaded = checkpoint.load_checkpoint(folder / f"step_{step:>06}") if step else checkpoint.load_latest(folder)
     if loaded is None:

@@ -360,6 +360,11 @@ def test_one_stable_phase_serves_several_decays(text, tmp_path):
     t.batches.close()
     stored = checkpoint.load_checkpoint(tmp_path / "stable/checkpoints/step_000004")[0]
     assert all(torch.equal(p, stored[f"model.{name}"]) for name, p in t.model.named_parameters())
+    other = tmp_path / "other.txt"
+    other.write_text(some_text(6000, 1).replace("sea", "fog"))
+    config = replace(config, data=DataConfig(text=(str(other),)), train=replace(config.train, out=str(tmp_path / "c")))
+    with pytest.raises(UserError, match="another tokenizer"):
+        train.setup(config, say=silent)
 
 
 # ---- limits ----------------------------------------------------------------------------------------------------------
