@@ -174,7 +174,7 @@ def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
         return RunConfig.from_json(file.read_text())
     try:
         out.mkdir(parents=True, exist_ok=True)
-        write_atomic(out / "status.json", "{}\n")
+        write_atomic(out / "status.json", '{"status": "running", "retry": true}\n')
     except OSError as error:
         raise UserError(f"cannot write to the run folder {out} ({error.strerror}): choose another --out.") from None
     return None
