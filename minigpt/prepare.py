@@ -9,9 +9,8 @@ from pathlib import Path
 from .config import DataConfig, RunConfig, UserError
 from .shards import MANIFEST, check_tokenizer, read_manifest, write_shards
 from .text.sources import Document, builtin, held_out, read_text, usable_domains
-from .tokenizer import Tokenizer, load_tokenizer, train_bpe
+from .tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer, train_bpe
 
-END = "<|endoftext|>"
 SETTINGS = "settings.json"
 VAL = "\0val:"  # no id of a file or record begins like this
 FEW_DOCUMENTS = 20
@@ -42,7 +41,7 @@ def prepare(
         say(f"training a tokenizer of {vocab_size:,} tokens")
         sample = tokenizer_sample(cached, config.tokenizer_bytes)
         texts = (part.text for d in sample for part in parts(d, config, few) if not is_held(part))
-        tokenizer = train_bpe(texts, vocab_size, (END,), workers=workers)
+        tokenizer = train_bpe(texts, vocab_size, (END_OF_TEXT,), workers=workers)
     tokenizer.save(folder / "tokenizer" / "tokenizer.json")
     say("turning text into tokens")
     documents = (part for d in chain(cached, rest) for part in parts(d, config, few))

@@ -44,7 +44,7 @@ from .model import GPT, init_weights
 from .optim import build_optimizers, first_decay_step, learning_rate
 from .precision import Policy, be_deterministic, choose
 from .prepare import open_data, prepare
-from .report import read_metrics
+from .report import read_json, read_metrics
 from .shards import Shards, check_tokenizer
 from .tokenizer import Tokenizer
 
@@ -504,8 +504,7 @@ class Run:
 
     @property
     def status(self) -> dict:
-        file = self.folder / "status.json"
-        return json.loads(file.read_text()) if file.exists() else {}
+        return read_json(self.folder / "status.json", {})
 
 
 class Metrics:
@@ -700,7 +699,7 @@ def record_start(t: Training) -> None:
             return done.stdout.strip()
 
     file = t.out / "environment.json"
-    entries = json.loads(file.read_text()) if file.exists() else []
+    entries = read_json(file, [])
     entries.append({
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "command": sys.argv, "step": t.step,
         "commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain")),
