@@ -16,6 +16,11 @@ STARTED = time.perf_counter()
 import tyro  # noqa: E402  (after the clock: a time limit covers the whole command)
 
 from .classroom.doctor import doctor  # noqa: E402
+from .classroom.grade import check_verb  # noqa: E402
+from .classroom.hints import hint_verb, solution_verb, start_verb  # noqa: E402
+from .classroom.progress import progress_verb  # noqa: E402
+from .classroom.ready import ready_verb  # noqa: E402
+from .classroom.review import review_verb  # noqa: E402
 from .config import DataConfig, RunConfig, UserError, depth, preset  # noqa: E402
 
 
@@ -219,13 +224,28 @@ def bench(peer: str = "", only: str = "", json: bool = False) -> int:
     return 0
 
 
-VERBS = {verb.__name__: verb for verb in (prepare, pretrain, evaluate, sample, chat, report, bench, doctor)}
+def redo(name: tyro.conf.Positional[str]) -> int:
+    """Run an experiment again that a lesson has on record, and write its record; interrupted, it goes on later.
+
+    Args:
+        name: The experiment, like 02.vocabulary.
+    """
+    from .classroom.shelf import redo
+
+    return redo(name)
+
+
+OF_THE_COURSE = (ready_verb, start_verb, check_verb, hint_verb, solution_verb, review_verb, progress_verb, redo)
+VERBS = {
+    verb.__name__.removesuffix("_verb"): verb
+    for verb in (prepare, pretrain, evaluate, sample, chat, report, bench, doctor, *OF_THE_COURSE)
+}
 
 
 def parse(what, argv: list[str], verb: str, **options):
     """tyro.cli, after naming the first unknown flag in one sentence."""
     if what is VERBS[verb]:
-        names = list(inspect.signature(what).parameters)
+        names = [name.rstrip("_") for name in inspect.signature(what).parameters]
     else:
         names = ["preset", "depth", *(f.name for part in fields(RunConfig) for f in fields(part.default_factory))]
     flags = [f"--{name.replace('_', '-')}" for name in names]

