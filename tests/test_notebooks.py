@@ -191,7 +191,12 @@ def test_outputs_do_not_depend_on_how_a_stream_fell_into_pieces():
     rest = [stream("stderr", "d\n"), shown, stream("stdout", "e\n")]
     pieces = [stream("stdout", "a\n", "b"), stream("stdout", "c\n"), *rest]
     whole = [stream("stdout", "a\n", "bc\n"), *rest]
-    assert build.tidy(pieces) == whole == build.tidy(whole)
+    assert build.tidy(pieces, Path("/r")) == whole == build.tidy(whole, Path("/r"))
+
+
+def test_outputs_do_not_name_the_folder_that_stood_for_runs(tmp_path):
+    said = {"output_type": "stream", "name": "stdout", "text": [f"training {tmp_path}/first\n"]}
+    assert build.tidy([said], tmp_path)[0]["text"] == ["training runs/first\n"]
 
 
 def test_ids_are_hashes_of_what_is_in_the_cell(course):

@@ -321,16 +321,17 @@ def execute(job: Job, runs: Path, threads: int) -> float:
             raise Failed(f"{job.name}: {re.sub(chr(27) + r'.*?m', '', str(error)).strip()}") from None
     for cell, ran in zip(job.notebook["cells"], json.loads(v4.writes(node))["cells"]):
         if cell["cell_type"] == "code":
-            cell |= {"execution_count": ran["execution_count"], "outputs": tidy(ran["outputs"])}
+            cell |= {"execution_count": ran["execution_count"], "outputs": tidy(ran["outputs"], runs)}
             if "timing" in cell["metadata"].get("tags", ()):  # the same code: its time measured again is no news
                 cell["outputs"] = job.before.get(cell["id"], cell)["outputs"]
     return time.perf_counter() - started
 
 
-def tidy(outputs: list[dict]) -> list[dict]:
-    """Outputs without what differs between two runs: how a stream fell into pieces, and who made a picture."""
+def tidy(outputs: list[dict], runs: Path) -> list[dict]:
+    """Outputs without what differs between two builds: the folder that stood for runs/, how a stream fell into pieces,
+    and who made a picture."""
     tidied = []
-    for output in outputs:
+    for output in json.loads(json.dumps(outputs).replace(json.dumps(str(runs))[1:-1], "runs")):
         last = tidied[-1] if tidied else {}
         if output["output_type"] == "stream" and output["name"] == last.get("name"):
             last["text"] = "".join(last["text"] + output["text"]).splitlines(keepends=True)

@@ -9,7 +9,7 @@
 # ]
 # needs = ["python", "tensor", "probability", "logarithm"]
 # reading = 25
-# exercises = 10
+# exercises = 9
 # route = "core"
 # paper = "Shannon 1951, Prediction and Entropy of Printed English, Bell System Technical Journal 30"
 #
@@ -220,7 +220,8 @@ def write(model, prompt="", tokens=40, seed=0):
 print("before training it writes:", write(fresh, "The king")[:120])
 
 # %% [markdown]
-# Every position of a text is an exercise for the model: the inputs are tokens 0 to 127, the targets are tokens 1 to 128, shifted by one.
+# Every position of a text is an exercise for the model. The inputs of a window are all its tokens but the last, the targets all but the first: the same text, shifted by
+# one.
 
 # %%
 def read(step, sequences=16):
@@ -266,9 +267,9 @@ fig, ax = figure(width=7.5, height=3.8)
 ax.plot(steps, bits, "o-", color=BLUE, lw=2.5)
 label_end(ax, steps, bits, "GPT, live", BLUE)
 for name, color in (("bigram", ORANGE), ("gzip", GREY), ("xz", PURPLE)):
-    ax.axhline(ladder[name], color=color, ls="--")
+    ax.plot([0, steps[-1]], [ladder[name]] * 2, "--", color=color)
     label_end(ax, steps[-1], ladder[name], name, color)
-ax.set(xlabel="steps of 2,048 tokens", ylabel="bits per byte, held-out text", ylim=(1.5, 4))
+ax.set(xlabel="steps of 2,048 tokens", ylabel="bits per byte, held-out text", ylim=(1.8, 3.8))
 passed = {name: next(step for step, b in zip(steps, bits) if b < ladder[name]) for name in ("gzip", "xz", "bigram")}
 assert bits[-1] < ladder["bigram"] < ladder["xz"] < ladder["gzip"]
 show(fig, alt=f"Live, one run: the GPT falls below gzip by step {passed['gzip']}, below xz by step {passed['xz']}, below the "
@@ -292,20 +293,20 @@ for row in run.metrics:
 # First letters and spaces, then words, then word order and punctuation; names, quotation marks, the manner of a speech or a play. Sense would come next. That
 # order is no accident: each stage pays in fewer bits, and the cheapest savings come first. Lesson 15 measures it.
 #
-# Ask it yourself. Change the prompt, and run the cell again:
+# Ask it yourself: change the prompts, and run the cell again. A model does not answer with a word but with a probability for every token, and it is sure of some and not of others:
 
 # %%
-prompt = "The captain looked at the"
-print(write(run.model, prompt, seed=1))
-with torch.no_grad():
-    logits = run.model(torch.tensor([[tokenizer.eot, *tokenizer.encode(prompt)]]))[0, -1]
-top = torch.softmax(logits, -1).topk(8)
-fig, ax = figure(width=6, height=2.6)
-names = [tokenizer.decode([i]).replace("\n", "⏎") for i in top.indices.tolist()]
-ax.barh(range(8), top.values.numpy()[::-1], color=BLUE)
-ax.set_yticks(range(8), names[::-1])
-ax.set(xlabel="probability", title=f'after "{prompt}"')
-show(fig, alt=f"Eight bars, the most probable next tokens; first comes '{names[0].strip()}' with probability {top.values[0]:.2f}.")
+print(write(run.model, "The captain looked at the", seed=1), "\n")
+fig, axes = figure(width=8, height=2.8, columns=2)
+for ax, prompt in zip(axes, ("the people of the United", "The captain looked at the")):
+    with torch.no_grad():
+        logits = run.model(torch.tensor([[tokenizer.eot, *tokenizer.encode(prompt)]]))[0, -1]
+    top = torch.softmax(logits, -1).topk(6)
+    names = [repr(tokenizer.decode([i])) for i in top.indices.tolist()]
+    ax.barh(names[::-1], top.values.numpy()[::-1], color=BLUE)
+    ax.set(xlabel="probability", xlim=(0, 1), title=f"{prompt} …")
+    print(f"after {prompt!r}: {names[0]} with probability {top.values[0]:.2f}")
+show(fig, alt="Two bar charts of the six likeliest next tokens: after 'United' one bar takes most, after 'at the' all bars are short.")
 
 # %% [markdown]
 # This is all that a language model ever does. A chat assistant is this machine, much larger, trained on much more, and then shown how a conversation
@@ -315,9 +316,10 @@ show(fig, alt=f"Eight bars, the most probable next tokens; first comes '{names[0
 #
 # What would a frontier model cost? Training takes about 6 operations for each parameter and each token: 2 forward, 4 backward (lesson 05 counts
 # them). A rule of thumb says that a model wants about 20 tokens for each parameter (Hoffmann et al. 2022). A large rented GPU, an NVIDIA H100, does up to
-# 989 · 10¹² operations a second on paper, of which training gets about 40 per cent, and costs about 3 dollars an hour (prices move; lesson 19 has sources).
+# 989 · 10¹² operations a second on paper ([data sheet](https://www.nvidia.com/en-us/data-center/h100/)). Training gets about 40 per cent of that. An hour costs about 3 dollars; prices
+# move, and lesson 19 has sources.
 
-# %%
+# %% tags=["long"]
 def training_cost(parameters, tokens, peak=989e12, used=0.4, dollars_per_hour=3.0):
     """-> operations, GPU hours, dollars"""
     operations = 6 * parameters * tokens
@@ -325,10 +327,19 @@ def training_cost(parameters, tokens, peak=989e12, used=0.4, dollars_per_hour=3.
     return operations, hours, hours * dollars_per_hour
 
 
-print("    model                     tokens    operations    H100 hours        dollars")
+def short(x):
+    """Three digits at most, with a unit that one can say aloud."""
+    for name, size in (("trillion", 1e12), ("billion", 1e9), ("million", 1e6), ("thousand", 1e3)):
+        if x >= size:
+            return f"{x / size:.3g} {name}"
+    return f"{x:.3g}" if x >= 1 else f"{x:.5f}"
+
+
+print(f"{'parameters':>16} {'tokens':>16} {'operations':>12} {'H100 hours':>16} {'dollars':>16}")
 for scale in (1, 1e3, 1e6):
-    operations, hours, dollars = training_cost(count * scale, 20 * count * scale)
-    print(f"{count * scale:>12.3g} parameters {20 * count * scale:>12.3g} {operations:>12.1e} {hours:>13,.2g} {dollars:>14,.2g}")
+    n, tokens = count * scale, 20 * count * scale
+    operations, hours, dollars = training_cost(n, tokens)
+    print(f"{short(n):>16} {short(tokens):>16} {operations:>12.1e} {short(hours):>16} {short(dollars):>16}")
 
 # %% [markdown]
 # A thousand times the parameters cost a *million* times as much, because the text grows too. Is the formula any good? Meta reports 6.4 million H100 hours for Llama 3 70B,
