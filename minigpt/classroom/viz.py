@@ -91,11 +91,11 @@ def in_notebook() -> bool:
 def png(fig: Figure) -> bytes:
     """The figure as a PNG that names no software and no date: the same bytes from the same numbers.
 
-    Its colours are cut to 256, which nobody sees, and which makes a notebook of ten pictures a third as large.
+    Its colours are cut to 128, which nobody sees, and which makes a notebook of ten pictures a third as large.
     """
     drawn, small = io.BytesIO(), io.BytesIO()
     fig.savefig(drawn, format="png", dpi=DOTS_PER_INCH)
-    Image.open(drawn).convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
+    Image.open(drawn).convert("RGB").quantize(128, dither=Image.Dither.NONE).save(small, format="png", optimize=True)
     return small.getvalue()
 
 

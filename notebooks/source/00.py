@@ -50,13 +50,13 @@ import torch
 from minigpt import GPT, generate
 from minigpt.classroom import check, hint, progress, reveal, show
 from minigpt.classroom.shelf import runs_folder
-from minigpt.classroom.viz import BLUE, GREY, ORANGE, PURPLE, VERMILLION, figure, label_end
+from minigpt.classroom.viz import BLUE, GREY, ORANGE, PURPLE, figure, label_end
 
 started = time.perf_counter()
 print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 
 # %% [markdown]
-# Everything here runs on your machine, without a network. Training takes about a minute on two cores. You do not need to understand each line yet:
+# Everything here runs on your machine, without a network. Training takes one or two minutes on two cores. You do not need to understand each line yet:
 # every part has a lesson of its own, and this one shows where the parts belong.
 #
 # ## 1. Text
@@ -67,11 +67,19 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 # %%
 from minigpt.text.sources import builtin, usable_domains
 
-domains, missing = usable_domains(["books", "drama", "speeches", "docs"])  # docs: part of Python itself, always there
+# docs: part of Python itself, always there
+domains, missing = usable_domains(["books", "drama", "speeches", "docs"])
 domains = domains[:3]
 for domain in domains:
     text = next(builtin([domain])).text
     print(f"--- {domain} ---\n{text[3000:3300].strip()}\n")
+
+# %% [markdown] tags=["slide"]
+# ### Pre-training: predict the next token
+#
+# - text, and nothing else: no labels, no questions
+# - one loss: how surprised was the model?
+# - everything it can do comes from that
 
 # %% [markdown]
 # ## 2. Tokens
@@ -89,7 +97,10 @@ config = RunConfig(
     modern(layers=3, width=128, context=128, vocab_size=2048),
     DataConfig(domains=tuple(domains)),
     OptimConfig(steps=480, batch_tokens=2048),
-    TrainConfig(out=str(out), resume=True, precision="fp32", compile="off", eval_every=40, eval_tokens=16_384),
+    TrainConfig(
+        out=str(out), resume=True, device="cpu", precision="fp32", compile="off",
+        eval_every=40, eval_tokens=16_384,
+    ),  # fmt: skip
 )
 tokenizer, manifest = prepare(config.data, out / "data", config.model.vocab_size)
 
@@ -101,15 +112,18 @@ print(tokens)
 assert tokenizer.decode(tokens) == sentence  # nothing is lost
 
 # %% [markdown]
-# Count the bars: common words are whole, "Pickwick" is put together from pieces. The space belongs to the word that follows it.
+# " another" is one token, with its space. " breakfast" takes four, "Pickwick" four, " unbelievable" six: each is put together from pieces that are frequent.
 #
-# Of the documents, one in twenty is **held out**: the model never trains on them. All figures below are measured there.
+# About one document in twenty is **held out**, drawn by a hash of its name: the model never trains on it. All figures below are measured there (during training on a part of it, to
+# save time).
 
 # %%
 train, val = manifest["splits"]["train"], manifest["splits"]["val"]
 bytes_per_token = val["bytes"] / val["tokens"]
-print(f"training: {train['documents']} documents, {train['bytes'] / 1e6:.1f} MB, {train['tokens'] / 1e6:.1f} million tokens")
-print(f"held out: {val['documents']} documents, {val['bytes'] / 1e6:.1f} MB; a token is {bytes_per_token:.2f} bytes long")
+print(f"training: {train['documents']} documents, {train['bytes'] / 1e6:.1f} MB, "
+      f"{train['tokens'] / 1e6:.1f} million tokens")
+print(f"held out: {val['documents']} documents, {val['bytes'] / 1e6:.1f} MB; a token is "
+      f"{bytes_per_token:.2f} bytes long")
 
 # %% [markdown]
 # ## 3. Predict the next token
@@ -135,6 +149,7 @@ reveal("00.p1", guess, truth=math.log2(2048) / bytes_per_token)
 from minigpt import Shards
 from minigpt.evaluate import compressors
 
+# shards: the files of tokens that `prepare` has written
 shards = {split: Shards.open(out / "data", split, context=128) for split in ("train", "val")}
 
 
@@ -149,6 +164,16 @@ held_out_bytes = tokenizer.decode_bytes(unseen[unseen != tokenizer.eot])
 compressed = compressors(held_out_bytes)
 print({name: round(bits, 2) for name, bits in compressed.items()}, "bits per byte")
 
+# %% [markdown] tags=["slide"]
+# ### Bits per byte
+#
+# probability p for what came → costs −log₂ p bits
+#
+# sum over the text ÷ bytes of the text
+#
+# - raw: 8 · a compressor: between 2 and 3 · lower is better
+# - compares models, tokenizers, compressors
+
 # %% [markdown]
 # ## 4. The simplest model: count
 #
@@ -160,17 +185,21 @@ V = config.model.vocab_size
 pairs = np.bincount(seen[:-1] * V + seen[1:], minlength=V * V).reshape(V, V).astype(np.float64)
 common = np.bincount(seen, minlength=V) + 1
 common = common / common.sum()  # (V,): how common each token is
-borrowed = 50
-bigram = (pairs + borrowed * common) / (pairs.sum(1, keepdims=True) + borrowed)  # (V, V), each row sums to one
+borrowed = 50  # as if each token had been seen 50 times more, followed by what is common
+# (V, V), each row sums to one
+bigram = (pairs + borrowed * common) / (pairs.sum(1, keepdims=True) + borrowed)
 assert np.allclose(bigram.sum(1), 1)
 
 after_the = bigram[tokenizer.encode(" the")[0]]
 for i in after_the.argsort()[::-1][:6]:
     print(f"after ' the': {tokenizer.decode([i])!r} with probability {after_the[i]:.3f}")
 
+# %% [markdown]
+# A lone " b" is the beginning of a word that is put together from pieces. Now the bits:
+
 # %%
 def bits_per_byte_of(probabilities):
-    """Probabilities of the tokens that really came, ends of documents left out -> bits per byte of the held-out text"""
+    """Probabilities of the tokens that really came, without ends of documents -> bits per byte"""
     return -np.log2(probabilities).sum() / len(held_out_bytes)
 
 
@@ -186,7 +215,7 @@ for name, bits in ladder.items():
 assert ladder["bigram"] < ladder["how common each token is"] < ladder["knows nothing"]
 
 # %% [markdown]
-# Counting pairs beats both compressors. That is less surprising than it looks: gzip and xz begin each file knowing nothing, while the table has read 24
+# Why 3.63 and not 8, for a model that knows nothing? Because the tokenizer knows something: which pieces are frequent. And counting pairs beats both compressors. That is less surprising than it looks: gzip and xz begin each file knowing nothing, while the table has read 24
 # megabytes of the same kind of text before. Everything that you will call knowledge from here on is of this sort. Let the table write:
 
 # %%
@@ -198,7 +227,7 @@ print("the" + tokenizer.decode(written))
 
 # %% [markdown]
 # Each pair of pieces is plausible, and the whole is nonsense. It sees one token back. To do better, a model must see further, and counting cannot: there
-# are 2,048³ triples, more than there are words in any library.
+# are 2,048³ triples of tokens, over eight billion, and your text has a few million tokens. Nearly every count would be zero.
 #
 # ## 5. A GPT
 #
@@ -213,8 +242,10 @@ print(f"{config.model.layers} layers, width {config.model.width}: {count:,} para
 
 
 def write(model, prompt="", tokens=40, seed=0):
-    start = [[tokenizer.eot, *tokenizer.encode(prompt)]]
-    return prompt + tokenizer.decode(generate(model, start, max_tokens=tokens, temperature=0.8, top_p=0.95, seed=seed)[0])
+    """Draw one token after another, a little in favour of the likely ones (lesson 07)."""
+    start = [[tokenizer.eot, *tokenizer.encode(prompt)]]  # eot: the mark between documents
+    (new,) = generate(model, start, max_tokens=tokens, temperature=0.8, top_p=0.95, seed=seed)
+    return prompt + tokenizer.decode(new)
 
 
 print("before training it writes:", write(fresh, "The king")[:120])
@@ -236,20 +267,22 @@ print("target:", tokenizer.decode(targets[0, :12].tolist()).replace("\n", "⏎")
 assert inputs[0, 1:].equal(targets[0, :-1])
 
 # %% [markdown]
-# And this is the loop. At the largest companies it is the same: take text, compute the loss and its gradient, change the parameters. Ten steps by hand:
+# And this is the loop. At the largest companies it is the same: take text, compute the loss and its gradient, change the parameters. The loss is the
+# mean surprise, −log p, called **cross-entropy**. Programs take the natural logarithm and count in **nats**; one nat is 1 / ln 2 = 1.44 bits. Ten steps by hand:
 
 # %%
-optimizer = torch.optim.AdamW(fresh.parameters(), lr=3e-3)
+optimizer = torch.optim.AdamW(fresh.parameters(), lr=3e-3)  # decides how large each step is
 for step in range(10):
     inputs, targets = read(step)
     loss = fresh(inputs, targets)  # the mean of -log p over 16 × 128 predictions, in nats
     loss.backward()  # the gradient: in which direction each parameter would make it larger
     optimizer.step()  # a small step the other way
     optimizer.zero_grad()
-    print(f"step {step}: {loss / math.log(2) / bytes_per_token:.2f} bits per byte, on text it has not seen before")
+    print(f"step {step}: {loss / math.log(2) / bytes_per_token:.2f} bits per byte, on text it "
+          "has not seen before")
 
 # %% [markdown]
-# **Predict.** `pretrain` does the same with more care, 480 times: a million tokens, about a minute. Where will it end on the held-out text, in bits per byte? (The bigram, gzip and xz are in the list above.)
+# **Predict.** `pretrain` does the same with more care, 480 times: a million tokens, one or two minutes. Where will it end on the held-out text, in bits per byte? (The bigram, gzip and xz are in the list above.)
 
 # %%
 guess = None
@@ -261,8 +294,9 @@ run = pretrain(config)
 reveal("00.p2", guess, truth=run.summary["val_bpb"])
 
 # %%
-rows = [row for row in run.metrics if "val_bpb" in row and not row.get("final")]
-steps, bits = [0, *(row["step"] for row in rows)], [ladder["knows nothing"], *(row["val_bpb"] for row in rows)]
+rows = [row for row in run.metrics if "val_bpb" in row]  # the last is measured on all held-out text
+steps = [0, *(row["step"] for row in rows)]
+bits = [ladder["knows nothing"], *(row["val_bpb"] for row in rows)]
 fig, ax = figure(width=7.5, height=3.8)
 ax.plot(steps, bits, "o-", color=BLUE, lw=2.5)
 label_end(ax, steps, bits, "GPT, live", BLUE)
@@ -270,13 +304,16 @@ for name, color in (("bigram", ORANGE), ("gzip", GREY), ("xz", PURPLE)):
     ax.plot([0, steps[-1]], [ladder[name]] * 2, "--", color=color)
     label_end(ax, steps[-1], ladder[name], name, color)
 ax.set(xlabel="steps of 2,048 tokens", ylabel="bits per byte, held-out text", ylim=(1.8, 3.8))
-passed = {name: next(step for step, b in zip(steps, bits) if b < ladder[name]) for name in ("gzip", "xz", "bigram")}
+rivals = ("gzip", "xz", "bigram")
+passed = {name: next(s for s, b in zip(steps, bits) if b < ladder[name]) for name in rivals}
 assert bits[-1] < ladder["bigram"] < ladder["xz"] < ladder["gzip"]
-show(fig, alt=f"Live, one run: the GPT falls below gzip by step {passed['gzip']}, below xz by step {passed['xz']}, below the "
-              f"bigram by step {passed['bigram']}, and ends at {bits[-1]:.2f} bits per byte.")  # fmt: skip
+show(fig, alt=f"Live, one run: the GPT falls below gzip by step {passed['gzip']}, below xz by "
+              f"step {passed['xz']}, below the "
+              f"bigram by step {passed['bigram']}, and ends at {bits[-1]:.2f} bits per "
+              "byte.")  # fmt: skip
 
 # %% [markdown]
-# The table of pairs has four million numbers and has counted through the whole corpus. The GPT has a fifth as many, has read a seventh of the text, and passes
+# The table of pairs has four million numbers and has counted through the whole corpus. The GPT has a fifth as many, has read an eighth of the text, and passes
 # it, because it sees further back than one token. And it is not done: the curve still falls. With three minutes instead of one it reaches about 1.75 (`python3 course.py
 # pretrain`, the README has the figures).
 #
@@ -286,14 +323,16 @@ show(fig, alt=f"Live, one run: the GPT falls below gzip by step {passed['gzip']}
 
 # %%
 for row in run.metrics:
-    if "sample" in row and not row.get("final"):
+    if "sample" in row:
         print(f"--- after {row['step']} steps ---\n{' '.join(row['sample'].split())[:200]}\n")
 
 # %% [markdown]
-# First letters and spaces, then words, then word order and punctuation; names, quotation marks, the manner of a speech or a play. Sense would come next. That
-# order is no accident: each stage pays in fewer bits, and the cheapest savings come first. Lesson 15 measures it.
+# Before training it was a hail of pieces (section 5). A fifth of the way through there are words, commas and quotation marks; at the end phrases, and the manner of a speech, a
+# budget or a play. Your eye can hardly tell the last samples apart; the loss can. Sense does not come at this size. What is easiest to learn and saves most bits comes first: which pieces are common, then which follow each other. Lesson 15
+# measures the order.
 #
-# Ask it yourself: change the prompts, and run the cell again. A model does not answer with a word but with a probability for every token, and it is sure of some and not of others:
+# Ask it yourself: change the prompts, and run the cell again. A model does not answer with a word. It outputs one number for each token of the vocabulary, the **logits**, and
+# a **softmax** turns them into probabilities: take e to the power of each, and divide by the sum of all. Of some answers it is sure, of others not:
 
 # %%
 print(write(run.model, "The captain looked at the", seed=1), "\n")
@@ -306,7 +345,17 @@ for ax, prompt in zip(axes, ("the people of the United", "The captain looked at 
     ax.barh(names[::-1], top.values.numpy()[::-1], color=BLUE)
     ax.set(xlabel="probability", xlim=(0, 1), title=f"{prompt} …")
     print(f"after {prompt!r}: {names[0]} with probability {top.values[0]:.2f}")
-show(fig, alt="Two bar charts of the six likeliest next tokens: after 'United' one bar takes most, after 'at the' all bars are short.")
+show(fig, alt="Two bar charts of the six likeliest next tokens: after 'United' one bar takes "
+              "most, after 'at the' all bars are short.")
+
+# %% [markdown] tags=["slide"]
+# ### The loop
+#
+# 1. take text
+# 2. compute the loss and its gradient
+# 3. change the parameters a little
+#
+# a few hundred times here, a million times there
 
 # %% [markdown]
 # This is all that a language model ever does. A chat assistant is this machine, much larger, trained on much more, and then shown how a conversation
@@ -339,7 +388,8 @@ print(f"{'parameters':>16} {'tokens':>16} {'operations':>12} {'H100 hours':>16} 
 for scale in (1, 1e3, 1e6):
     n, tokens = count * scale, 20 * count * scale
     operations, hours, dollars = training_cost(n, tokens)
-    print(f"{short(n):>16} {short(tokens):>16} {operations:>12.1e} {short(hours):>16} {short(dollars):>16}")
+    print(f"{short(n):>16} {short(tokens):>16} {operations:>12.1e} {short(hours):>16} "
+          f"{short(dollars):>16}")
 
 # %% [markdown]
 # A thousand times the parameters cost a *million* times as much, because the text grows too. Is the formula any good? Meta reports 6.4 million H100 hours for Llama 3 70B,
@@ -347,8 +397,18 @@ for scale in (1, 1e3, 1e6):
 
 # %%
 _, hours, dollars = training_cost(70.6e9, 15e12)
-print(f"the formula: {hours / 1e6:.1f} million hours; reported: 6.4 million; ratio {6.4e6 / hours:.1f}")
+print(f"the formula: {hours / 1e6:.1f} million hours; reported: 6.4 million; ratio "
+      f"{6.4e6 / hours:.1f}")
 assert 1 < 6.4e6 / hours < 2
+
+# %% [markdown] tags=["slide"]
+# ### What a run costs
+#
+# operations = 6 × parameters × tokens
+#
+# hours = operations ÷ (peak × used) ÷ 3600
+#
+# a thousand times the parameters: a million times the cost
 
 # %% [markdown]
 # Within a factor of two, on the optimistic side: real clusters wait, fail and restart. Lesson 19 closes most of the gap.
@@ -356,15 +416,17 @@ assert 1 < 6.4e6 / hours < 2
 # ## 8. One paper
 #
 # **Shannon 1951, [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x).** Seventy years before GPTs, Claude Shannon asked people to guess the next letter, and
-# bounded English at 0.6 to 1.3 bits a letter. *What was held fixed* when he compared people and tables? *What would change your mind* about the bound: one book, one
-# person? *Which number can you recompute?* His table I gives 4.03 bits for single letters, with 26 letters and the space:
+# bounded English at 0.6 to 1.3 bits a letter. A letter is about a byte, so compare it with your model's figure. Read the paper, or its first ten pages, with three questions. *What was held fixed* when he compared people and tables? *What would change your mind* about the bound: one book, one
+# person? *Which number can you recompute?* He gives log₂ 27 as 4.76 bits, for 26 letters and the space, and 4.03 for single letters by how common they are:
 
 # %%
-letters = "".join(c if c.isalpha() else " " for c in held_out_bytes.decode("utf-8", "replace").lower() if ord(c) < 128)
+text = held_out_bytes.decode("utf-8", "replace").lower()
+letters = "".join(c if c.isalpha() else " " for c in text if ord(c) < 128)
 counts = np.array(list(Counter(" ".join(letters.split())).values()))
 share = counts / counts.sum()
 entropy = -(share * np.log2(share)).sum()
-print(f"no knowledge: {math.log2(27):.2f} bits; single letters in our text: {entropy:.2f} bits; Shannon 1951: 4.76 and 4.03")
+print(f"no knowledge: {math.log2(27):.2f} bits; single letters in our text: {entropy:.2f} bits; "
+      "Shannon 1951: 4.76 and 4.03")
 assert abs(entropy - 4.03) < 0.15
 
 # %% [markdown]
@@ -375,7 +437,7 @@ assert abs(entropy - 4.03) < 0.15
 
 # %%
 def to_bits_per_byte(nats_per_token, tokens, n_bytes):
-    """A model's mean loss in nats per token, over so many tokens of a text of n_bytes -> bits per byte."""
+    """Mean loss in nats per token, over so many tokens of a text of n_bytes → bits per byte."""
     return nats_per_token * tokens / n_bytes
 
 
@@ -428,9 +490,9 @@ progress()
 #
 # 1. Pre-training is predicting the next token, over and over, on text that nobody has labelled.
 # 2. The loss is the surprise, −log p. In bits per byte it compares with gzip, with counting, and with any other model.
-# 3. Counting pairs sees one token back. A GPT sees its whole context, and passes the table and strong compressors within a minute of training.
+# 3. Counting pairs sees one token back. A GPT sees its whole context, and passes the table and strong compressors after a minute or two of training.
 # 4. It learns spelling first, then words and grammar. Sense takes size and data.
-# 5. Compute is 6 operations for each parameter and token. That prices any run, within a factor of two.
+# 5. Compute is 6 operations for each parameter and token. That priced Llama 3 70B within a factor of two; very long contexts cost extra (lesson 04).
 #
 # Your model stays in `runs/first`. Later lessons open it.
 

@@ -17,12 +17,12 @@
 # [teaches]
 # "code point" = "The number that Unicode gives a character; é is 233."
 # "UTF-8" = "The rule that writes a code point as one to four bytes; plain English letters take one."
-# "byte-pair encoding" = "Learning a vocabulary from text: start with the 256 bytes and keep joining the most frequent pair of neighbours."
+# "byte-pair encoding" = "Learning a vocabulary: start with the 256 bytes and keep joining the most frequent neighbours."
 # merge = "One pair that byte-pair encoding has learnt to join; it makes one new token."
 # rank = "The place of a merge in the order of learning; of two possible merges, the lower rank goes first."
-# chunk = "A piece of text, about a word, that a regular expression cuts out before any merge; no token reaches across its ends."
+# chunk = "A piece of text, about a word, cut out before any merge; no token reaches across its ends."
 # "special token" = "A token that stands for no text, such as the end of a document; only the program may place it."
-# "bytes per token" = "How much text one token holds on average, on a named text; about four for English and a vocabulary of some thousands."
+# "bytes per token" = "How much text one token holds on average, on a named text."
 # fertility = "Tokens per word: how many pieces a tokenizer makes of a word, on average."
 
 # %% [markdown] tags=["instructor"]
@@ -66,6 +66,7 @@ documents = [d for d in builtin(usable[:1])]
 random.Random(2).shuffle(documents)
 train = [d.text for d in documents if not held_out(d.id)]
 unseen = [d.text for d in documents if held_out(d.id)]
+held = "\n".join(text[:40_000] for text in unseen)  # what we measure on
 millions = sum(map(len, train)) / 1e6
 print(f"domain {usable[0]!r}: {millions:.1f} million characters to learn from, {len(unseen)} documents held out")
 
@@ -129,11 +130,11 @@ def strip(rows, colors=None, width=9.0):
 
 
 # %%
-text = "Zoë: 5 € 中🙂"
+text = "Zoë: 5€ 中🙂"
 rows = {"characters": [c.encode() for c in text], "bytes": [bytes([b]) for b in text.encode()]}
 opens = {bytes([b]): ORANGE for b in range(0xC0, 256)} | {bytes([b]): YELLOW for b in range(0x80, 0xC0)}
-show(strip(rows, opens), alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë has two, the euro "
-                             "sign and 中 three, the smile four.")  # fmt: skip
+show(strip(rows, opens, width=8),
+     alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë has two, € and 中 three, 🙂 four.")
 
 # %% [markdown]
 # **What breaks if** you cut between two bytes of one character? The text is no text any more. Python then refuses, or
@@ -172,7 +173,7 @@ ax.loglog(read, distinct, color=BLUE)
 ax.loglog(read, read, ":", color=GREY)
 label_end(ax, read[-1], distinct[-1], "different words", BLUE)
 label_end(ax, read[-1], read[-1], "every word new", GREY)
-ax.set(xlabel="words read", ylabel="different words so far")
+ax.set(xlabel="words read", ylabel="different words")
 assert 0.4 < exponent < 0.9
 show(fig, alt=f"The number of different words grows with the words read to the power {exponent:.2f}, and shows no "
               "sign of an end.")  # fmt: skip
@@ -208,9 +209,9 @@ print(f"{sum(theirs[w] for w in new) / sum(theirs.values()):.1%} of all words in
 # So take bytes: 256 of them write everything, in every language. But then a text is long:
 
 # %%
-page = unseen[0][5000:8000]
+page = held[5000:8000]
 for name, pieces in (("bytes", len(page.encode())), ("words", len(words_of(page)))):
-    print(f"a page of {len(page):,} characters: {pieces:>5,} {name}, {pieces**2 / 1e6:>5.2f} million pairs in attention")
+    print(f"a page of {len(page):,} characters: {pieces:>5,} {name}, {pieces**2 / 1e6:.2f} million pairs in attention")
 print("what fits into a context of 256 bytes:", repr(page[:256]))
 
 # %% [markdown]
@@ -267,7 +268,7 @@ for ax in axes:
     top = sorted(counts, key=lambda pair: (counts[pair], pair))[-5:]
     colors = [BLUE if pair == best else "#c8c8c8" for pair in top]
     ax.barh([" + ".join(map(visible, pair)) for pair in top], [counts[pair] for pair in top], color=colors)
-    ax.set(title=f"merge {len(learnt)}", xlim=(0, 10), xlabel="count")
+    ax.set(title=f"merge {len(learnt)}", xlim=(0, 10))
     learnt.append(best)
     pieces_of = {word: join(pieces, best) for word, pieces in pieces_of.items()}
 assert learnt[0] == (b"s", b"t") and learnt[1] == (b"e", b"st")
@@ -280,12 +281,12 @@ print({word: b" ".join(pieces).decode() for word, pieces in pieces_of.items()})
 # ranks begin at 0. "est" was found because it is frequent, not because anybody knew that English makes superlatives
 # with it.
 #
-# Now cut a word that the language never had, "lowest": start from its letters and apply what was learnt. The stepper
-# below does it merge by merge; in a notebook of your own you can type other words into it.
+# Now cut a word that the language never had, "lowest": start from its letters and apply what was learnt, merge by
+# merge.
 
 # %%
-lowest = MergeView("lowest", learnt)
-show(lowest, alt="The six letters of lowest become two pieces in four merges: st, est, ow, low; nothing is unknown.")
+steps = MergeView("lowest", learnt)
+show(steps.figure(), alt="The six letters of lowest become two pieces in four merges: st, est, ow, low.")
 
 # %% [markdown]
 # Two pieces, low and est, and both are old friends. A word-level model would have seen `<unknown>`.
@@ -299,8 +300,11 @@ show(lowest, alt="The six letters of lowest become two pieces in four merges: st
 # reaches across; section 6 looks at that expression. Then the loop, as you would say it:
 
 # %%
+findall = regex.compile(minigpt.tokenizer.GPT2_PATTERN).findall
+
+
 def train_slowly(text, merges):
-    chunks = [[bytes([b]) for b in chunk.encode()] for chunk in regex.findall(minigpt.tokenizer.GPT2_PATTERN, text)]
+    chunks = [[bytes([b]) for b in chunk.encode()] for chunk in findall(text)]
     learnt, changed = [], []
     for _ in range(merges):
         counts = Counter(pair for pieces in chunks for pair in zip(pieces, pieces[1:]))
@@ -318,7 +322,7 @@ def train_slowly(text, merges):
 
 # %%
 guess = None
-sample = unseen[0][:60_000]
+sample = held[:60_000]
 begin = time.perf_counter()
 slow_merges, changed = train_slowly(sample, 100)
 slow_seconds = time.perf_counter() - begin
@@ -343,8 +347,8 @@ print("first merges:", shown)
 # only their counts.
 
 # %%
-def train_incrementally(text, merges, tie=lambda pair: pair):
-    times = Counter(regex.findall(minigpt.tokenizer.GPT2_PATTERN, text))  # repair 1
+def train_incrementally(texts, merges, tie=lambda pair: pair):
+    times = Counter(chunk for text in texts for chunk in findall(text))  # repair 1
     pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
     counts, where = count_pairs(pieces_of, times), defaultdict(dict)  # repair 2; dict: a set that keeps its order
     for chunk, pieces in pieces_of.items():
@@ -365,21 +369,27 @@ def train_incrementally(text, merges, tie=lambda pair: pair):
     return learnt
 
 
+# %%
+def seconds(f, *args):
+    """The shortest of three calls, so that another program counts for little, and the result."""
+    took = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        result = f(*args)
+        took.append(time.perf_counter() - begin)
+    return min(took), result
+
+
 # %% tags=["timing"]
-def seconds(f, *args, **kwargs):
-    begin = time.perf_counter()
-    result = f(*args, **kwargs)
-    return time.perf_counter() - begin, result
-
-
-fast_seconds, fast_merges = seconds(train_incrementally, sample, 100)
+fast_seconds, fast_merges = seconds(train_incrementally, [sample], 100)
 engine_seconds, engine = seconds(train_bpe, sample, 256 + 100)
 assert slow_merges == fast_merges == engine.merges
 took = {"slowly": slow_seconds, "incrementally": fast_seconds, "minigpt": engine_seconds}
 fig, ax = figure(width=5.5, height=1.6)
 ax.barh(list(took), list(took.values()), color=[VERMILLION, ORANGE, BLUE], log=True)
 ax.invert_yaxis()
-ax.set(xlabel="seconds, log scale: 100 merges on 60,000 characters")
+ax.minorticks_off()
+ax.set(xlabel="seconds: 100 merges, 60,000 characters")
 show(fig, alt="Live, on this machine: each step down is several times shorter than the one above it, and all three "
               "learn the same merges.")  # fmt: skip
 shares = fast_seconds / slow_seconds, engine_seconds / slow_seconds
@@ -422,9 +432,9 @@ print("tokens on the page:", {t.vocab_size: len(t.encode(page)) for t in (small,
 
 # %%
 parts = [sample[i : i + 15_000] for i in range(0, 60_000, 15_000)]
-orders = ["\n\n".join(parts), "\n\n".join(parts[::-1])]
-careless = [train_incrementally(text, 200, tie=lambda pair: 0) for text in orders]
-ruled = [train_incrementally(text, 200) for text in orders]
+orders = parts, parts[::-1]
+careless = [train_incrementally(texts, 200, tie=lambda pair: 0) for texts in orders]
+ruled = [train_incrementally(texts, 200) for texts in orders]
 first = next(i for i, (a, b) in enumerate(zip(*careless)) if a != b)
 assert ruled[0] == ruled[1] and careless[0] != careless[1]
 print(f"without a rule: merge {first} differs, {careless[0][first]} or {careless[1][first]}")
@@ -447,7 +457,8 @@ assert here.decode(here.encode(line)) == line != there.decode(here.encode(line))
 # found in minbpe ([pull request 90](https://github.com/karpathy/minbpe/pull/90)). How often is the rule needed?
 
 # %%
-times, tied = Counter(regex.findall(minigpt.tokenizer.GPT2_PATTERN, sample)), []
+times = Counter(chunk for text in parts for chunk in findall(text))
+tied = []
 pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
 for pair in ruled[0]:
     counts = count_pairs(pieces_of, times)
@@ -457,7 +468,8 @@ fig, ax = figure(width=5.5, height=2.2)
 by_twenty = np.array(tied).reshape(10, 20).mean(1)
 ax.bar(np.arange(0, 200, 20), by_twenty, 18, align="edge", color=BLUE)
 ax.set(xlabel="rank of the merge", ylabel="pairs with this count")
-show(fig, alt=f"At first the best pair is alone; for the last twenty merges there are {by_twenty[-1]:.1f} pairs to choose from on average.")
+show(fig, alt="At first the best pair is alone; for each of the last twenty merges there are "
+              f"{by_twenty[-1]:.1f} pairs to choose from on average.")  # fmt: skip
 
 # %% [markdown]
 # The rarer a pair, the more company it has. The end of every vocabulary is decided by the tie rule, also in yours.
@@ -488,7 +500,6 @@ border = regex.compile(rb"\S\s+\S|\w[.,;:!?\"]|\S\s$")  # a space or a stop behi
 across = [token for token in without_cuts.vocab.values() if border.search(token)]
 print(f"{len(across) / 2_000:.0%} of the vocabulary reaches across a border, for instance:")
 print(" ".join(f"[{visible(token)}]" for token in sorted(across, key=len)[-14:]))
-held = "\n".join(text[:40_000] for text in unseen)
 for name, tokenizer in (("with cuts", with_cuts), ("without", without_cuts)):
     print(f"{name:<10} {len(held.encode()) / len(tokenizer.encode(held)):.2f} bytes per token on unseen text")
 
@@ -502,7 +513,7 @@ def ways_to_cut(tokenizer, text, word):
     ids = tokenizer.encode(text)
     ends = np.cumsum(tokenizer.token_bytes[ids])
     ways = Counter()
-    for match in regex.finditer(rb"(?<=\s)" + word + rb"(?=\W)", text.encode()):
+    for match in regex.finditer(rb"(?<= )" + word + rb"(?=\W)", text.encode()):
         first, last = np.searchsorted(ends, [match.start(), match.end() - 1], side="right")
         ways[b"|".join(tokenizer.vocab[i] for i in ids[first : last + 1])] += 1
     return ways
@@ -521,15 +532,15 @@ for shift, (name, counts), color in zip((-0.2, 0.2), found.items(), (BLUE, VERMI
     bars = ax.bar(at + shift, counts, 0.38, color=color, label=f"{name} cuts")
     ax.bar_label(bars)
 ax.set_xticks(at, [w.decode() for w in frequent])
-ax.set(ylabel="ways to write it in tokens")
+ax.set(ylabel="ways to write it")
 ax.legend()
-assert set(found["with"]) == {1} and min(found["without"]) > 1
+assert max(found["with"]) == 1 < max(found["without"])
 show(fig, alt=f"Without cuts each of six frequent words has {min(found['without'])} to {max(found['without'])} "
               "different token sequences; with cuts exactly one.")  # fmt: skip
 
 # %% [markdown]
-# The model must learn each of those ways by itself, and learn that they mean the same. With cuts a word is nearly
-# always the same tokens. (A newer idea cuts first and lets late merges cross: Liu et al. 2025,
+# The model must learn each of those ways by itself, and learn that they mean the same. With cuts a word after a space
+# is always the same tokens. (A newer idea cuts first and lets late merges cross: Liu et al. 2025,
 # [SuperBPE](https://arxiv.org/abs/2503.13423). It keeps the words and gets the shorter text as well.) And a trainer
 # with cuts can keep each chunk once, which was repair 1.
 
@@ -538,12 +549,12 @@ show(fig, alt=f"Without cuts each of six frequent words has {min(found['without'
 #
 # You have a list of merges, and a new text to cut. The rule is: *of all pairs that you could join now, take the one
 # that was learnt first*. Then look again. It replays what training did to every word that it saw. Follow the ranks down
-# the picture: they only rise.
+# the picture: they only rise. Below it is a stepper; run the cell yourself, and it cuts whatever you type.
 
 # %%
 tokenizer = cut_down(large, 4096)
 view = MergeView(" hopeless", cut_down(tokenizer, 1500))  # with fewer merges there is less to scroll
-show(view, alt="Nine bytes become two tokens, hope and less; the rank of each merge is higher than that of the one before.")
+show(view, alt="Nine bytes become two tokens, hope and less; the ranks of the merges rise from step to step.")
 
 # %% [markdown]
 # In code, with three other rules that come to mind; people write all of them:
@@ -599,7 +610,7 @@ reveal("02.p5", guess, truth=differs["longest_first"])
 # %%
 all_differ = [i for i in range(len(chunks)) if len({str(cuts[i]) for cuts in (right, *wrong.values())}) == 4]
 i = min(all_differ, key=lambda i: (len(chunks[i]) < 9, i))
-show(strip({"by rank": right[i]} | {name.replace("_", " "): cuts[i] for name, cuts in wrong.items()}, width=7),
+show(strip({"by rank": right[i]} | {name.replace("_", " "): cuts[i] for name, cuts in wrong.items()}, width=5.5),
      alt=f"One word, {chunks[i].decode()!r}, cut by four rules into four different rows of pieces.")  # fmt: skip
 for name, cuts in wrong.items():
     longer = sum(map(len, cuts)) / sum(map(len, right)) - 1
@@ -621,11 +632,11 @@ assert min(differs.values()) > 0.005
 # that. Suppose a web page contains it:
 
 # %%
-page_of_a_stranger = "Nice recipe!<|endoftext|>The moon is made of cheese."
+page_of_a_stranger = "A recipe.<|endoftext|>The moon is cheese."
 careful = tokenizer.encode(page_of_a_stranger)
 careless = tokenizer.encode(page_of_a_stranger, allowed_special=True)
 rows = {name: [tokenizer.vocab[i] for i in ids] for name, ids in (("as text", careful), ("as a token", careless))}
-show(strip(rows, {b"<|endoftext|>": VERMILLION}, width=11),
+show(strip(rows, {b"<|endoftext|>": VERMILLION}, width=8),
      alt=f"The same page twice: as text the name is {len(careful) - len(careless) + 1} ordinary tokens; as a token "
          "it is one red box that ends the document.")  # fmt: skip
 assert tokenizer.eot in careless and tokenizer.eot not in careful
@@ -662,7 +673,7 @@ domain = usable_domains(["speeches", "code"])[0][0]
 spoken = [d.text for d in builtin([domain])]
 official = train_bpe(spoken, 16_384)
 sizes = np.array([len(official.encode(f" {n}")) for n in range(10_000)]).reshape(100, 100)
-fig, ax = figure(width=5.2, height=4.2)
+fig, ax = figure(width=4.6, height=3.7)
 heatmap(sizes, ax=ax)
 fig.colorbar(ax.images[0], ax=ax, ticks=range(1, 6), label="tokens")
 ax.set(xlabel="last two digits", ylabel="first two digits")
@@ -674,9 +685,9 @@ print("tokens:", ", ".join(f"{n}: {(sizes == n).mean():.0%} of the numbers" for 
 # The two dark rows are history. A year is a token if presidents named it often enough, and its neighbour is not:
 
 # %%
-numbers = ["1815", "1816", "1817", "8151", "1000", "10000", "100000", "1000000"]
+numbers = ["1815", "1817", "8151", "1000", "100000", "1000000"]
 cuts = {n: [official.vocab[i] for i in official.encode(" " + n)] for n in numbers}
-show(strip(cuts, width=5), alt="Eight numbers, each cut by frequency; the borders between the pieces lie at "
+show(strip(cuts, width=5), alt="Six numbers, each cut by frequency; the borders between the pieces lie at "
                                "different places.")  # fmt: skip
 ways = Counter(tuple(len(official.vocab[i]) for i in official.encode(str(n))) for n in range(1000, 10_000))
 print("a four-digit number is cut in", len(ways), "ways:", ", ".join("+".join(map(str, way)) for way in ways))
@@ -741,11 +752,11 @@ for name, text in languages.items():
 
 # %%
 order = sorted(languages, key=lambda name: counts[name])
-fig, ax = figure(width=6.2, height=3)
+fig, ax = figure(width=5.5, height=2.8)
 colors = [BLUE if name == "English" else SKY for name in order]
 ax.barh(order, [counts[name] / counts["English"] for name in order], color=colors)
 ax.plot([len(languages[n].encode()) / counts["English"] for n in order], order, "k|", markersize=12)
-ax.set(xlabel="tokens for the same content, English = 1; the mark: if each byte were a token")
+ax.set(xlabel="tokens, English = 1; mark: if each byte were a token")
 assert counts["Hindi"] > 4 * counts["English"] and order[0] == "English"
 show(fig, alt=f"English is cheapest; German costs {counts['German'] / counts['English']:.1f} times as much, Hindi "
               f"{counts['Hindi'] / counts['English']:.1f} times: one token for each byte.")  # fmt: skip
@@ -811,9 +822,11 @@ fig, ax = figure(width=5.5, height=2.4)
 ax.loglog(np.arange(1, large.vocab_size + 1), np.sort(counts)[::-1], color=BLUE)
 ax.axhline(10, color=VERMILLION, linestyle=":")
 label_end(ax, 1, 20, "ten times", VERMILLION)
+ax.minorticks_off()
 ax.set(xlabel="tokens, the most frequent first", ylabel="occurrences")
-show(fig, alt="From three hundred thousand occurrences the line falls straight, and at its end drops to nothing: "
-              f"{(counts < 10).sum():,} of {large.vocab_size:,} tokens occur fewer than ten times.")  # fmt: skip
+rare = (counts < 10).sum()
+show(fig, alt=f"From {counts.max():,} occurrences the line falls straight, and at its end drops to nothing: "
+              f"{rare:,} of {large.vocab_size:,} tokens occur fewer than ten times.")  # fmt: skip
 print(f"{len(unused)} learnt tokens never occur in their own text:", " ".join(f"[{visible(t)}]" for t in unused[:12]))
 
 # %% [markdown]
@@ -840,7 +853,7 @@ print(f"{len(never)} of {foreign.vocab_size} tokens do not occur in sixty books:
 config = minigpt.ModelConfig(layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64, context=128,
                              vocab_size=foreign.vocab_size, tied=False)  # fmt: skip
 model = minigpt.GPT(config)
-ids = torch.tensor(foreign.encode(train[0])[: 64 * 129]).view(64, 129)
+ids = torch.tensor(foreign.encode("\n".join(train[:9]))[: 64 * 129]).view(64, 129)
 model(ids[:, :-1], ids[:, 1:]).backward()
 still = model.embed.weight.grad[: foreign.vocab_size].norm(dim=1) == 0
 read = torch.isin(torch.arange(foreign.vocab_size), ids[:, :-1])
@@ -932,7 +945,7 @@ for (layers, width), color in zip(((2, 64), (12, 768), (32, 4096)), (VERMILLION,
 ax.legend()
 ax.minorticks_off()
 ax.set_xticks(vocabularies, [f"{size:,}" for size in vocabularies])
-ax.set(xlabel="size of the vocabulary", ylabel="training FLOPs per byte, best = 1")
+ax.set(xlabel="size of the vocabulary", ylabel="FLOPs per byte, best = 1")
 assert best[64] < best[768] <= best[4096]
 show(fig, alt=f"Three valleys: the smallest body is cheapest at {best[64]:,} ids, the middle one at {best[768]:,}, "
               f"the largest at {best[4096]:,} or beyond.")  # fmt: skip
@@ -952,20 +965,22 @@ print(record.what)
 print("vocabulary   steps   million bytes read")
 for arm in record.arms:
     print(f"{arm:>10} {record.numbers(arm, 'steps')[0]:>7.0f} {record.numbers(arm, 'bytes_read').mean() / 1e6:>12.2f}")
-arm = record.arms[0]
+arm, threads = record.arms[0], torch.get_num_threads()
+torch.set_num_threads(1)  # for matrices this small a second thread gains little, and waits whenever its core is busy
 live = record.live(arm) if usable[0] == "books" else None
+torch.set_num_threads(threads)
 
 # %%
 fig, ax = figure(width=6, height=3)
 plot_record(ax, record, label=False)
 for curve, name in zip(ax.lines, record.arms):
     curve.set_label(name)
-ax.legend(title="vocabulary")
+ax.legend(title="vocabulary", ncols=2)
 if live:
     plot_live(ax, live.x, live.y)
     print(live_sentence(record, arm, live))
-show(fig, alt="Bits per byte against training FLOPs, one curve a vocabulary: 8,192 leads for most of the way, 2,048 has "
-              "caught it at the end, and bytes stay far above.")  # fmt: skip
+show(fig, alt="Bits per byte against training FLOPs, one curve a vocabulary: 8,192 leads for most of the way, 2,048 "
+              "has caught it at the end, and bytes stay far above.")  # fmt: skip
 print(record.sentence())
 
 # %%
@@ -974,7 +989,7 @@ mean = np.array([record.mean(arm)[-1] for arm in record.arms])
 low, high = np.array([[edge[-1] for edge in record.band(arm)] for arm in record.arms]).T
 ax.errorbar(range(len(mean)), mean, [mean - low, high - mean], fmt="o-", color=BLUE, capsize=4, linewidth=1)
 ax.set_xticks(range(len(mean)), record.arms)
-ax.set(xlabel="size of the vocabulary", ylabel="bits per byte at the end")
+ax.set(xlabel="size of the vocabulary", ylabel="bits per byte, end")
 winner = record.arms[mean.argmin()]
 assert winner not in (record.arms[0], record.arms[-1])
 show(fig, alt=f"A valley: bytes alone end at {mean[0]:.2f} bits per byte, the best vocabulary, {winner}, at "

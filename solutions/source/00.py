@@ -9,7 +9,7 @@
 import math
 
 # %%
-from minigpt.classroom import check
+from minigpt.classroom import check, hint
 
 # %% [markdown]
 # ## 00.1 to_bits_per_byte: from the loss to a figure that compares
@@ -48,7 +48,7 @@ from minigpt.classroom import check
 
 # %%
 def to_bits_per_byte(nats_per_token, tokens, n_bytes):
-    """A model's mean loss in nats per token, over so many tokens of a text of n_bytes → bits per byte."""
+    """Mean loss in nats per token, over so many tokens of a text of n_bytes → bits per byte."""
     ### BEGIN SOLUTION
     return nats_per_token * tokens / math.log(2) / n_bytes
     ### STUB
@@ -154,7 +154,7 @@ check("00.inputs_and_targets", inputs_and_targets)
 
 # %%
 def dollars(parameters, tokens, peak, used, price):
-    """Numbers; peak in operations per second, used between 0 and 1, price in dollars per GPU hour → dollars."""
+    """peak in operations per second, used between 0 and 1, price per GPU hour → dollars."""
     ### BEGIN SOLUTION
     seconds = 6 * parameters * tokens / (peak * used)
     return seconds / 3600 * price

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 # %%
-from minigpt.classroom import check
+from minigpt.classroom import check, hint
 
 # %% [markdown]
 # ## 04.1 averaging_matrix: a matrix that averages the recent past
@@ -67,7 +67,7 @@ from minigpt.classroom import check
 
 # %%
 def averaging_matrix(T, n):
-    """T and n, whole numbers of at least 1 → (T, T) float32: row t averages the last n positions up to t."""
+    """T, n ≥ 1 → (T, T) float32: row t averages the last n positions up to t."""
     ### BEGIN SOLUTION
     seen = torch.ones(T, T).tril().triu(1 - n)
     return seen / seen.sum(dim=1, keepdim=True)
@@ -168,8 +168,8 @@ check("04.causal_mask", causal_mask)
 #
 # *order · difficulty 2/5 · 10 min · core · idea: score, scale, mask, share, mix: in this order*
 #
-# The lines of scaled dot-product attention, shuffled. **Three of them are wrong** and have a right twin: delete those
-# three, and put the rest in order (in Jupyter, Ctrl+Shift+Up and Ctrl+Shift+Down, or Alt+Up and Alt+Down, move a line).
+# The lines of scaled dot-product attention, shuffled. **Three steps are there twice, once right and once wrong**: delete
+# the wrong ones (four lines, for one is an `if` with the line under it), and put the rest in order (in Jupyter, Ctrl+Shift+Up and Ctrl+Shift+Down, or Alt+Up and Alt+Down, move a line).
 # The `if` and the line under it stay together. (`.float()` and `.to(v.dtype)` only see to it that the softmax is
 # computed in float32, whatever format comes in.)
 #
@@ -216,7 +216,7 @@ check("04.causal_mask", causal_mask)
 
 # %%
 def attention(q, k, v, mask=None):
-    """q (…, T, D), k (…, S, D), v (…, S, E), mask (…, T, S) bool or None → output (…, T, E), weights (…, T, S)."""
+    """q (…, T, D), k (…, S, D), v (…, S, E), mask (…, T, S) → (…, T, E) and (…, T, S)."""
     ### BEGIN SOLUTION
     scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])
     if mask is not None:
@@ -320,7 +320,8 @@ S = 50
 for D in (4, 64, 1024):
     g = torch.Generator().manual_seed(D)
     scores = torch.randn(200, D, generator=g) @ torch.randn(D, S, generator=g)
-    raw, scaled = (effective_keys(torch.softmax(s, dim=-1)).mean() for s in (scores, scores / math.sqrt(D)))
+    raw = effective_keys(torch.softmax(scores, dim=-1)).mean()
+    scaled = effective_keys(torch.softmax(scores / math.sqrt(D), dim=-1)).mean()
     print(f"D = {D:4}: a query looks at {raw:4.1f} of {S} keys unscaled, at {scaled:4.1f} scaled")
 
 # %% [markdown]
@@ -378,18 +379,20 @@ for D in (4, 64, 1024):
 # %% tags=["setup"]
 def masked_before(x):
     """Causal self-attention with x as queries, keys and values: (T, C) → (T, C)."""
-    scores, future = x @ x.T / math.sqrt(x.shape[1]), torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
+    scores = x @ x.T / math.sqrt(x.shape[1])
+    future = torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
     return torch.softmax(scores.masked_fill(future, -math.inf), dim=-1) @ x
 
 
 def masked_after(x):
     """The same, but with the softmax first: (T, C) → (T, C)."""
-    scores, future = x @ x.T / math.sqrt(x.shape[1]), torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
+    scores = x @ x.T / math.sqrt(x.shape[1])
+    future = torch.ones(len(x), len(x), dtype=torch.bool).triu(1)
     return torch.softmax(scores, dim=-1).masked_fill(future, 0.0) @ x
 
 # %%
 def who_sees_whom(attend, x):
-    """attend: a function (T, C) → (T, E); x (T, C) → (T, T) bool, [t, s]: does output t depend on input s?"""
+    """attend: (T, C) → (T, E); x (T, C) → (T, T) bool: does output t depend on input s?"""
     ### BEGIN SOLUTION
     before = attend(x)
     sees = torch.zeros(len(x), len(x), dtype=torch.bool)
@@ -472,7 +475,7 @@ print("masked after the softmax:", *who_sees_whom(masked_after, x).int().tolist(
 
 # %%
 def multi_head(x, wq, wk, wv, wo, heads):
-    """x (B, T, C), wq, wk, wv (C, H * D), wo (H * D, C), heads = H → (B, T, C): causal attention in H heads."""
+    """x (B, T, C), wq, wk, wv (C, H * D), wo (H * D, C), heads = H → (B, T, C), causal."""
     ### BEGIN SOLUTION
     B, T, _ = x.shape
     q, k, v = ((x @ w).view(B, T, heads, -1).transpose(1, 2) for w in (wq, wk, wv))
@@ -546,7 +549,7 @@ check("04.multi_head", multi_head)
 
 # %%
 def longest_context(budget, B, H, D, dtype):
-    """The largest T for which weights of shape (B, H, T, T) in `dtype` take at most `budget` bytes."""
+    """The largest T for which weights (B, H, T, T) in `dtype` take at most `budget` bytes."""
     ### BEGIN SOLUTION
     pairs = budget // (B * H * dtype.itemsize)  # pairs of a query and a key that each head may have
     return math.isqrt(pairs)
@@ -561,7 +564,8 @@ check("04.longest_context", longest_context)
 
 # %% tags=["solution"]
 for gib in (8, 16, 32):
-    print(f"{gib:2} GiB for one layer: {longest_context(gib * 2**30, 8, 12, 64, torch.float32):,} tokens in float32,",
+    print(f"{gib:2} GiB for one layer: "
+          f"{longest_context(gib * 2**30, 8, 12, 64, torch.float32):,} tokens in float32,",
           f"{longest_context(gib * 2**30, 8, 12, 64, torch.bfloat16):,} in bfloat16")
 
 # %% [markdown] tags=["solution"]
@@ -629,7 +633,8 @@ def alibi(q, k, v):
     ### BEGIN SOLUTION
     H, T, D, S = *q.shape[1:], k.shape[2]
     slopes = 2.0 ** (-8 * torch.arange(1, H + 1) / H)
-    distance = torch.arange(S - T, S)[:, None] - torch.arange(S)  # (T, S); negative: the key lies in the future
+    # (T, S); negative: the key lies in the future
+    distance = torch.arange(S - T, S)[:, None] - torch.arange(S)
     scores = q @ k.transpose(-2, -1) / math.sqrt(D) - slopes[:, None, None] * distance
     return torch.softmax(scores.masked_fill(distance < 0, -math.inf), dim=-1) @ v
     ### END SOLUTION

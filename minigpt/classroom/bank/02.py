@@ -11,9 +11,14 @@ from . import Exercise, Mutant, Prediction, Property, Question
 
 # 02.1
 
-# The last two: where UTF-8 grows by a byte, and an accent that is a character of its own.
+# The last three: where UTF-8 grows by a byte, an accent that is a character of its own, a single character.
 TEXTS = ("cat", "", "né", "7 € für\n", "水 и дом", "🙂 ok 👍🏽!", "\x7f\x80ÿĀ\u07ff\u0800\uffff\U00010000",
-         "cafe\u0301 über")  # fmt: skip
+         "cafe\u0301 über", "é")  # fmt: skip
+LENGTHS = '[len(character.encode("utf-8")) for character in text]'
+LENGTH = 'len(character.encode("utf-8"))'
+NUMBER = "you count the bytes that the character's number needs, as if UTF-8 were that number"
+NUMBER_QUESTION = "When bytes follow one another in a file, how does a reader know where the next character begins?"
+HOW_LONG = "How long should the list be for a text of n characters?"
 UTF16 = "each character is stored in units of two bytes, which is another encoding, UTF-16"
 ASKED_ONCE = "the whole text is measured, instead of one character at a time"
 
@@ -30,51 +35,38 @@ def utf8_twin(rng: Random) -> Question:
 UTF8_LENGTHS = Exercise(
     cases=lambda: [(text,) for text in TEXTS],
     mutants=(
-        Mutant("ascii", 'len(character.encode("utf-8"))', "1", "every character is taken for one byte",
+        Mutant("ascii", LENGTH, "1", "every character is taken for one byte",
                'What does len("é".encode("utf-8")) say?'),
-        Mutant("len_of_character", 'len(character.encode("utf-8"))', "len(character)",
-               "every character is taken for one byte",
-               "What is it that len counts in a str, and what in a bytes object?"),
-        Mutant("two", 'len(character.encode("utf-8"))', "1 if character.isascii() else 2",
+        Mutant("two", LENGTH, "1 if character.isascii() else 2",
                "all characters outside of ASCII are taken for two bytes",
                "Two bytes of UTF-8 leave 11 bits for the character. How many characters is that, and how many does "
                "Chinese have?"),
-        Mutant("three", 'len(character.encode("utf-8"))',
-               'min(3, len(character.encode("utf-8")))',
+        Mutant("three", LENGTH, 'min(3, len(character.encode("utf-8")))',
                "no character takes more than three bytes", "Unicode goes up to 0x10FFFF. Do 16 bits suffice for that?"),
-        Mutant("number", 'len(character.encode("utf-8"))', "max(1, (ord(character).bit_length() + 7) // 8)",
-               "you count the bytes that the character's number needs, as if UTF-8 were that number",
-               "When bytes follow one another in a file, how does a reader know where the next character begins?"),
-        Mutant("latin", 'len(character.encode("utf-8"))',
-               '1 if ord(character) < 256 else len(character.encode("utf-8"))',
+        Mutant("number", LENGTH, "max(1, (ord(character).bit_length() + 7) // 8)", NUMBER, NUMBER_QUESTION),
+        Mutant("latin", LENGTH, '1 if ord(character) < 256 else len(character.encode("utf-8"))',
                "the characters up to 255 are taken for one byte",
                "If é were the single byte 233, what would 233 mean in 中?"),
-        Mutant("number_or_four", 'len(character.encode("utf-8"))',
-               "1 if ord(character) < 256 else 2 if ord(character) < 65536 else 4",
-               "you count the bytes that the character's number needs, as if UTF-8 were that number",
-               "When bytes follow one another in a file, how does a reader know where the next character begins?"),
-        Mutant("number_floor", 'len(character.encode("utf-8"))',
-               "ord(character).bit_length() // 8 + 1",
-               "you count the bytes that the character's number needs, as if UTF-8 were that number",
-               "When bytes follow one another in a file, how does a reader know where the next character begins?"),
-        Mutant("border_255", 'len(character.encode("utf-8"))',
+        Mutant("number_or_four", LENGTH, "1 if ord(character) < 256 else 2 if ord(character) < 65536 else 4", NUMBER,
+               NUMBER_QUESTION),
+        Mutant("number_floor", LENGTH, "ord(character).bit_length() // 8 + 1", NUMBER, NUMBER_QUESTION),
+        Mutant("border_255", LENGTH,
                "1 if ord(character) < 128 else 2 if ord(character) < 256 else 3 if ord(character) < 65536 else 4",
                "two bytes are taken to end with character 255",
                "Of two bytes of UTF-8, 11 bits are left for the character. Up to which number?"),
-        Mutant("never_three", 'len(character.encode("utf-8"))',
-               "1 if ord(character) < 128 else 2 if ord(character) < 65536 else 4",
+        Mutant("never_three", LENGTH, "1 if ord(character) < 128 else 2 if ord(character) < 65536 else 4",
                "two bytes are taken to hold every number of 16 bits",
                "How does a reader know that two bytes belong together? Does that cost bits?"),
-        *(Mutant(f"borders_{'_'.join(map(str, ends))}", 'len(character.encode("utf-8"))',
+        *(Mutant(f"borders_{'_'.join(map(str, ends))}", LENGTH,
                  f"1 + sum(ord(character) > end for end in {ends})",
                  "a border between two lengths is off by one",
                  "How many numbers can 7 bits tell apart, and 11, and 16, if the first of them is 0?")
-          for ends in product((126, 127, 128), (2046, 2047, 2048), (65534, 65535, 65536))
-          if ends != (127, 2047, 65535)),
-        Mutant("bits", 'len(character.encode("utf-8"))', "ord(character).bit_length()",
+          for ends in ((126, 2046, 65534), (128, 2048, 65536),  # `<` or `<=` taken for the other, everywhere or once
+                       (126, 2047, 65535), (127, 2046, 65535), (127, 2047, 65534), (127, 2046, 65534),
+                       (128, 2047, 65535), (127, 2048, 65535), (127, 2047, 65536), (127, 2048, 65536))),
+        Mutant("bits", LENGTH, "ord(character).bit_length()",
                "bits are counted, instead of bytes", "How many bits are a byte?"),
-        Mutant("memory", 'len(character.encode("utf-8"))',
-               '__import__("sys").getsizeof(character)',
+        Mutant("memory", LENGTH, '__import__("sys").getsizeof(character)',
                "you measure the room that Python's own object takes", "What else does an object in memory hold?"),
         Mutant("stripped", "in text]", "in text.strip()]", "blanks are left out",
                "Is a space a character? Does it take room in a file?"),
@@ -88,18 +80,16 @@ UTF8_LENGTHS = Exercise(
         Mutant("utf32_mark", '"utf-8"', '"utf-32"',
                "each character is stored in four bytes, which is another encoding, UTF-32",
                "A text of a million English letters: how large is its file?"),
-        Mutant("values", '[len(character.encode("utf-8")) for character in text]', 'list(text.encode("utf-8"))',
-               "the bytes themselves are listed, instead of how many there are",
-               "How long should the list be for a text of n characters?"),
-        Mutant("ones", '[len(character.encode("utf-8")) for character in text]',
-               '[1 for byte in text.encode("utf-8")]', "the loop goes over bytes instead of characters",
-               "How long should the list be for a text of n characters?"),
-        Mutant("numbers", 'len(character.encode("utf-8"))', "ord(character)",
+        Mutant("values", LENGTHS, 'list(text.encode("utf-8"))',
+               "the bytes themselves are listed, instead of how many there are", HOW_LONG),
+        Mutant("ones", LENGTHS, '[1 for byte in text.encode("utf-8")]',
+               "the loop goes over bytes instead of characters", HOW_LONG),
+        Mutant("numbers", LENGTH, "ord(character)",
                "you give the characters' numbers, instead of how many bytes they take",
                "What does ord tell you, and what does len?"),
-        Mutant("total", '[len(character.encode("utf-8")) for character in text]', 'len(text.encode("utf-8"))',
+        Mutant("total", LENGTHS, 'len(text.encode("utf-8"))',
                ASKED_ONCE, "Of what do you want to know the bytes: of a text, or of each of its characters?"),
-        Mutant("total_in_list", '[len(character.encode("utf-8")) for character in text]', '[len(text.encode("utf-8"))]',
+        Mutant("total_in_list", LENGTHS, '[len(text.encode("utf-8"))]',
                ASKED_ONCE, "Of what do you want to know the bytes: of a text, or of each of its characters?"),
         Mutant("text_each_time", "character.encode", "text.encode", ASKED_ONCE,
                "In your loop, what changes from turn to turn, and do you use it?"),
@@ -108,17 +98,17 @@ UTF8_LENGTHS = Exercise(
                "What does a for loop over a str give you?"),
         Mutant("no_blanks", "for character in text]", "for character in text if not character.isspace()]",
                "blanks are left out", "Is a space a character? Does it take room in a file?"),
+        Mutant("last_lost", "for character in text]", "for character in text[:-1]]", "the last character is lost",
+               "If a length is written down when the next character begins, what becomes of the last one?"),
         Mutant("distinct", "for character in text]", "for character in dict.fromkeys(text)]",
-               "a character that comes again is not counted again",
-               "How long should the list be for a text of n characters?"),
-        Mutant("dictionary", '[len(character.encode("utf-8")) for character in text]',
-               '{character: len(character.encode("utf-8")) for character in text}',
+               "a character that comes again is not counted again", HOW_LONG),
+        Mutant("dictionary", LENGTHS, '{character: len(character.encode("utf-8")) for character in text}',
                "a character that comes again is not counted again",
                "What happens in a dictionary when a key comes again?"),
         Mutant("repr", 'character.encode("utf-8")', 'str(character.encode("utf-8"))',
                "the way in which Python prints the bytes is measured, with its quotes and backslashes",
                "What is the length of b'a', and what of the text that Python shows for it?"),
-        Mutant("repr_without_quotes", 'len(character.encode("utf-8"))', 'len(str(character.encode("utf-8"))) - 3',
+        Mutant("repr_without_quotes", LENGTH, 'len(str(character.encode("utf-8"))) - 3',
                "the way in which Python prints the bytes is measured, with its quotes and backslashes",
                "What is the length of b'a', and what of the text that Python shows for it?"),
         Mutant("composed", "", '''
@@ -201,6 +191,8 @@ def count_in(words, pair):
     return sum(times * list(zip(word, word[1:])).count(tuple(pair)) for word, times in words.items())
 
 
+NEIGHBOURS = "in zip(word, word[1:]):"
+BORDER = "Where does one word end in the text that you count in?"
 TIE = "pairs that occur equally often are not decided towards the greatest pair"
 TIE_QUESTION = "Two pairs have the same count. Which is greater? Would another order of the words change your answer?"
 WEIGHT = "each word is counted once, however often it occurs in the text"
@@ -257,9 +249,8 @@ def most_common_pair(words):
         Mutant("overwritten", "+= times", "= times",
                "a count is overwritten when the pair comes again, instead of added to",
                "A pair stands in two words, 5 and 2 times. What is its count afterwards?"),
-        Mutant("within_once", "in zip(word, word[1:]):", "in set(zip(word, word[1:])):",
-               "a pair that stands twice in a word is counted once for it",
-               "How often is the pair (a, b) in a·b·a·b?"),
+        Mutant("within_once", NEIGHBOURS, "in set(zip(word, word[1:])):",
+               "a pair that stands twice in a word is counted once for it", "How often is the pair (a, b) in a·b·a·b?"),
         Mutant("no_overlap", "", '''
 def most_common_pair(words):
     counts = Counter()
@@ -274,24 +265,21 @@ def most_common_pair(words):
             i += 1
     return max(counts, key=lambda pair: (counts[pair], pair))
 ''', "pairs that overlap, as the two in a·a·a, are counted once", "How many neighbours has the middle token of a·a·a?"),
-        Mutant("every_second", "in zip(word, word[1:]):", "in zip(word[::2], word[1::2]):",
+        Mutant("every_second", NEIGHBOURS, "in zip(word[::2], word[1::2]):",
                "the word is cut into pairs, so that each token is in one pair only",
                "With which tokens can the middle one of t·h·e be merged?"),
-        Mutant("all_pairs", "in zip(word, word[1:]):",
-               "in [(a, b) for i, a in enumerate(word) for b in word[i + 1 :]]:",
+        Mutant("all_pairs", NEIGHBOURS, "in [(a, b) for i, a in enumerate(word) for b in word[i + 1 :]]:",
                "any two tokens of a word are counted, even if others stand between them",
                "Can t and e be merged in t·h·e?"),
-        Mutant("last_missing", "in zip(word, word[1:]):", "in zip(word, word[1:-1]):",
+        Mutant("last_missing", NEIGHBOURS, "in zip(word, word[1:-1]):",
                "the last pair of each word is left out", "A word of n tokens: how many pairs of neighbours has it?"),
-        Mutant("first_missing", "in zip(word, word[1:]):", "in zip(word[1:], word[2:]):",
+        Mutant("first_missing", NEIGHBOURS, "in zip(word[1:], word[2:]):",
                "the first pair of each word is left out", "A word of n tokens: how many pairs of neighbours has it?"),
-        Mutant("wraps", "in zip(word, word[1:]):", "in zip(word, word[1:] + word[:1]):",
+        Mutant("wraps", NEIGHBOURS, "in zip(word, word[1:] + word[:1]):",
                "the last token of a word is paired with its first", "What stands to the right of the last token?"),
-        Mutant("wraps_left", "in zip(word, word[1:]):", "in [(word[i - 1], word[i]) for i in range(len(word))]:",
-               "the last token of a word is paired with its first", "What is word[i - 1] when i is 0?"),
         Mutant("unordered", "counts[pair] += times", "counts[tuple(sorted(pair))] += times",
                "a pair is counted together with its reverse", "Is t·h the same as h·t, once they are merged?"),
-        Mutant("single_bytes", "in zip(word, word[1:]):",
+        Mutant("single_bytes", NEIGHBOURS,
                "in [(bytes([a]), bytes([b])) for a, b in zip(b''.join(word), b''.join(word)[1:])]:",
                "the words are taken apart into single bytes again", "How many tokens has the word (th, e)?"),
         Mutant("across_once", "", '''
@@ -299,18 +287,18 @@ def most_common_pair(words):
     row = [token for word in words for token in word]
     counts = Counter(zip(row, row[1:]))
     return max(counts, key=lambda pair: (counts[pair], pair))
-''', ACROSS, "Where does one word end in the text that you count in?"),
+''', ACROSS, BORDER),
         Mutant("across", "", '''
 def most_common_pair(words):
     row = [token for word, times in words.items() for _ in range(times) for token in word]
     counts = Counter(zip(row, row[1:]))
     return max(counts, key=lambda pair: (counts[pair], pair))
-''', ACROSS, "Where does one word end in the text that you count in?"),
+''', ACROSS, BORDER),
         Mutant("across_first_met", "", '''
 def most_common_pair(words):
     row = [token for word, times in words.items() for _ in range(times) for token in word]
     return Counter(zip(row, row[1:])).most_common(1)[0][0]
-''', ACROSS, "Where does one word end in the text that you count in?"),
+''', ACROSS, BORDER),
         Mutant("of_commonest_word", "", '''
 def most_common_pair(words):
     word = max((word for word in words if len(word) > 1), key=words.get)
@@ -405,6 +393,9 @@ HOLE = """        if tuple(tokens[i : i + 2]) == pair:
         else:
             merged.append(tokens[i])
             i += 1"""
+LOOP = f"    while i < len(tokens):\n{HOLE}\n    return merged"
+JOINED_TOKEN = "merged.append(pair[0] + pair[1])"
+EQUAL = "if tuple(tokens[i : i + 2]) == pair:"
 BYTES_ONLY = "any neighbours with the same bytes as the pair are merged, even if they are other tokens"
 BYTES_QUESTION = 'Both a·bc and ab·c give the bytes "abc". Which of them is the pair (ab, c)?'
 TAIL = "the last token is lost when it is not part of a merge"
@@ -440,13 +431,13 @@ MERGE_PAIR = Exercise(
         ([b"no", b"no", b"no", b"no", b"n", b"o", b"no"], (b"no", b"no")),
         ([b"c", b"a", b"b", b"d"], (b"b", b"a")),
         ([b"a", b"aa", b"a", b"a", b"a", b"a"], (b"a", b"a")),
+        ([b" ", b"t", b" t", b"o", b" ", b"t"], (b" ", b"t")),  # a space is a byte like any other
+        ([b"\xc3", b"\xa9", b"\xa9", b"\xc3", b"\xa9", b"\xe6"], (b"\xc3", b"\xa9")),  # and so is half a character
+        ([b"o", b"n"], (b"o", b"n")),
     ],
     mutants=(
-        Mutant("overlap", HOLE, """        if tuple(tokens[i : i + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-        else:
-            merged.append(tokens[i])
-        i += 1""", "after a merge the walk goes on by one token, so that the second token is used again",
+        Mutant("overlap", "i += 2", "i += 1",
+               "after a merge the walk goes on by one token, so that the second token is used again",
                "How many tokens does a merge use up, and how many of them are left for the next place?"),
         Mutant("overlap_back", HOLE, """        if i > 0 and (tokens[i - 1], tokens[i]) == pair:
             merged[-1] = pair[0] + pair[1]
@@ -455,38 +446,27 @@ MERGE_PAIR = Exercise(
         i += 1""", "a token is used by two merges",
                "In a·a·a, which tokens does the first merge use up, and which one is left?"),
         Mutant("three", "i += 2", "i += 3", "after a merge the walk skips a token", TAIL_QUESTION),
-        Mutant("both_copied", HOLE, """        if tuple(tokens[i : i + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-            i += 1
-        merged.append(tokens[i])
-        i += 1""", "after a merge its second token is put down once more", TAIL_QUESTION),
-        Mutant("first_copied", HOLE, """        merged.append(tokens[i])
-        if tuple(tokens[i : i + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-            i += 1
-        i += 1""", "at a merge its first token is put down as well", TAIL_QUESTION),
-        Mutant("index", "if tuple(tokens[i : i + 2]) == pair:", "if (tokens[i], tokens[i + 1]) == pair:", NO_NEIGHBOUR,
-               INDEX_QUESTION),
-        Mutant("index_late", "if tuple(tokens[i : i + 2]) == pair:",
+        Mutant("both_copied", JOINED_TOKEN, "merged += [pair[0] + pair[1], pair[1]]",
+               "after a merge its second token is put down once more", TAIL_QUESTION),
+        Mutant("last_again", LOOP, LOOP.replace("(tokens):", "(tokens) - 1:") + " + tokens[-1:]",
+               "the last token is put down at the end, even if a merge has used it up", TAIL_QUESTION),
+        Mutant("first_copied", JOINED_TOKEN, "merged += [pair[0], pair[0] + pair[1]]",
+               "at a merge its first token is put down as well", TAIL_QUESTION),
+        Mutant("index", EQUAL, "if (tokens[i], tokens[i + 1]) == pair:", NO_NEIGHBOUR, INDEX_QUESTION),
+        Mutant("index_late", EQUAL,
                "if tokens[i] == pair[0] and tokens[i + 1] == pair[1]:", NO_NEIGHBOUR, INDEX_QUESTION),
-        Mutant("skips_always", HOLE, """        if tuple(tokens[i : i + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-        else:
-            merged.append(tokens[i])
-        i += 2""", "the walk goes on by two tokens whether they are merged or not", TAIL_QUESTION),
-        Mutant("two_copied", HOLE, """        if tuple(tokens[i : i + 2]) == pair:
-            merged.append(pair[0] + pair[1])
-        else:
-            merged.extend(tokens[i : i + 2])
-        i += 2""", "the list is cut into twos first, so that a pair that begins at an odd place is missed",
+        Mutant("skips_always", "i += 1", "i += 2", "the walk goes on by two tokens whether they are merged or not",
+               TAIL_QUESTION),
+        Mutant("two_copied", "merged.append(tokens[i])\n            i += 1",
+               "merged.extend(tokens[i : i + 2])\n            i += 2",
+               "the list is cut into twos first, so that a pair that begins at an odd place is missed",
                "At which places can a pair begin in b·a·n?"),
         Mutant("others_lost", """        else:
             merged.append(tokens[i])
             i += 1""", """        else:
             i += 1""", "tokens that are not merged are dropped", TAIL_QUESTION),
         Mutant("tail", "while i < len(tokens):", "while i < len(tokens) - 1:", TAIL, TAIL_QUESTION),
-        Mutant("first_only", "if tuple(tokens[i : i + 2]) == pair:",
-               "if tuple(tokens[i : i + 2]) == pair and pair[0] + pair[1] not in merged:", ONCE,
+        Mutant("first_only", EQUAL, "if tuple(tokens[i : i + 2]) == pair and pair[0] + pair[1] not in merged:", ONCE,
                "How often does the pair stand in the list, and how often in your result?"),
         Mutant("first_only_index", "", '''
 def merge_pair(tokens, pair):
@@ -506,32 +486,15 @@ def merge_pair(tokens, pair):
         i -= 1
     return merged
 ''', RIGHT_TO_LEFT, "From which side does the statement go?"),
-        Mutant("from_right_in_place", "", '''
-def merge_pair(tokens, pair):
-    for i in range(len(tokens) - 2, -1, -1):
-        if tuple(tokens[i : i + 2]) == pair:
-            tokens[i : i + 2] = [pair[0] + pair[1]]
-    return tokens
-''', RIGHT_TO_LEFT, "From which side does the statement go?"),
-        Mutant("bytes", "if tuple(tokens[i : i + 2]) == pair:", 'if b"".join(tokens[i : i + 2]) == pair[0] + pair[1]:',
-               BYTES_ONLY, BYTES_QUESTION),
-        Mutant("bytes_of_two", "if tuple(tokens[i : i + 2]) == pair:",
-               "if len(tokens[i : i + 2]) == 2 and tokens[i] + tokens[i + 1] == pair[0] + pair[1]:", BYTES_ONLY,
-               BYTES_QUESTION),
-        Mutant("first_token", "if tuple(tokens[i : i + 2]) == pair:",
-               "if tokens[i] == pair[0] and i + 1 < len(tokens):", "only the first token of the pair is compared",
-               "Which two things must be equal for a merge?"),
-        Mutant("takes_neighbour", HOLE, """        if tuple(tokens[i : i + 2]) == pair:
-            merged.append(tokens[i] + tokens[i - 1])
-            i += 2
-        else:
-            merged.append(tokens[i])
-            i += 1""", "the token is joined with its neighbour on the wrong side",
+        Mutant("bytes", EQUAL, 'if b"".join(tokens[i : i + 2]) == pair[0] + pair[1]:', BYTES_ONLY, BYTES_QUESTION),
+        Mutant("first_token", EQUAL, "if tokens[i] == pair[0] and i + 1 < len(tokens):",
+               "only the first token of the pair is compared", "Which two things must be equal for a merge?"),
+        Mutant("takes_neighbour", JOINED_TOKEN, "merged.append(tokens[i] + tokens[i - 1])",
+               "the token is joined with its neighbour on the wrong side",
                "Where does the second token of the pair stand?"),
-        Mutant("either_order", "if tuple(tokens[i : i + 2]) == pair:",
-               "if tuple(tokens[i : i + 2]) in (pair, pair[::-1]):",
+        Mutant("either_order", EQUAL, "if tuple(tokens[i : i + 2]) in (pair, pair[::-1]):",
                "the pair is merged in either order", "Is t·h the same pair as h·t?"),
-        Mutant("numbers", "merged.append(pair[0] + pair[1])", "merged += pair[0] + pair[1]",
+        Mutant("numbers", JOINED_TOKEN, "merged += pair[0] + pair[1]",
                "the new token is added to the list byte by byte, and bytes are numbers then",
                "What is the difference between append and +=, when the right side is b'an'?"),
         Mutant("cut_again", "", '''
@@ -545,21 +508,15 @@ def merge_pair(tokens, pair):
     return merged
 ''', "the tokens are put together and cut again, so that earlier merges are lost",
                "Some tokens of the list are longer than a byte. What becomes of them?"),
-        Mutant("as_pair", "merged.append(pair[0] + pair[1])", "merged.append(pair)",
+        Mutant("as_pair", JOINED_TOKEN, "merged.append(pair)",
                "the two tokens are put into a tuple, instead of joined into one token",
                'What type has a token? What is b"a" + b"n"?'),
-        Mutant("as_list", "merged.append(pair[0] + pair[1])", "merged.append(tokens[i : i + 2])",
-               "the two tokens are put into a tuple, instead of joined into one token",
-               'What type has a token? What is b"a" + b"n"?'),
-        Mutant("not_joined", "merged.append(pair[0] + pair[1])", "merged.extend(pair)", NOTHING, NOTHING_QUESTION),
-        Mutant("swapped", "merged.append(pair[0] + pair[1])", "merged.append(pair[1] + pair[0])",
+        Mutant("swapped", JOINED_TOKEN, "merged.append(pair[1] + pair[0])",
                "the two tokens are joined in the wrong order", TAIL_QUESTION),
-        Mutant("string", "merged.append(pair[0] + pair[1])", "merged.append(str(pair[0] + pair[1]))",
+        Mutant("string", JOINED_TOKEN, "merged.append(str(pair[0] + pair[1]))",
                "the new token is a str, instead of bytes", "What type do the other tokens have?"),
-        Mutant("removed", "merged.append(pair[0] + pair[1])", "pass",
-               "the pair is removed, instead of merged", TAIL_QUESTION),
-        Mutant("never", "if tuple(tokens[i : i + 2]) == pair:", "if tokens[i : i + 2] == pair:", NOTHING,
-               NOTHING_QUESTION),
+        Mutant("removed", JOINED_TOKEN, "pass", "the pair is removed, instead of merged", TAIL_QUESTION),
+        Mutant("never", EQUAL, "if tokens[i : i + 2] == pair:", NOTHING, NOTHING_QUESTION),
         Mutant("again", "", '''
 def merge_pair(tokens, pair):
     merged = []
@@ -570,11 +527,19 @@ def merge_pair(tokens, pair):
     return merged
 ''', "the new tokens are merged with each other as well",
                "Is the pair that you were given made of old tokens or of new ones?"),
-        Mutant("replaced_bytes", "", '''
+        *(Mutant(f"replaced_bytes{name}", "", f'''
 def merge_pair(tokens, pair):
-    return b"|".join(tokens).replace(b"|".join(pair), b"".join(pair)).split(b"|")
+    return b" ".join(tokens).replace(b" ".join(pair), b"".join(pair)).split(b" "){empty}
 ''', "the bytes are replaced wherever they stand, even inside other tokens",
-               "In the·th·e, with the pair (th, e): which bytes belong to which token?"),
+                 "In the·th·e, with the pair (th, e): which bytes belong to which token?")
+          for name, empty in (("", ""), ("_but_empty", " if tokens else []"))),
+        Mutant("whole_words", "", r'''
+def merge_pair(tokens, pair):
+    text = b" ".join(tokens)
+    merged = re.sub(rb"(?<!\S)" + re.escape(b" ".join(pair)) + rb"(?!\S)", b"".join(pair), text)
+    return merged.split(b" ") if tokens else []
+''', "spaces separate the tokens, though a space may be part of one",
+               "Which byte can you put between tokens that no token holds?"),
         Mutant("in_place", "", '''
 def merge_pair(tokens, pair):
     i = 0
@@ -759,8 +724,7 @@ def trainer_twin(rng: Random) -> Question:
 LEARN_PAIRS = Exercise(
     cases=lambda: [
         ({"the": 3, "then": 2, "hen": 4}, 260, ["<|endoftext|>"]),
-        (frequencies(RHYME), 280, ["<|endoftext|>", "<|user|>"]),
-        (frequencies(RHYME), 271, []),
+        (frequencies(RHYME[:90]), 271, ["<|endoftext|>", "<|user|>"]),
         ({"abab": 2, "ab": 1}, 300, []),  # the pairs run out
         ({"they": 2, "he": 3, "hey": 1}, 275, ["<|a|>", "<|b|>", "<|c|>"]),
         ({"aaaa": 3, "baaa": 2, "abaab": 4, "bab": 1}, 262, ["<|endoftext|>"]),
@@ -770,18 +734,22 @@ LEARN_PAIRS = Exercise(
         (random_frequencies(1, "ab"), 268, []),
         (random_frequencies(2, "abcd"), 275, ["<|endoftext|>"]),
         ({"ab": 5}, 257, ["<|endoftext|>"]),
+        ({"a": 4, "i": 2}, 258, []),
+        ({}, 259, ["<|endoftext|>"]),
     ],
     mutants=(
         *(Mutant(f"{update}{size}", "", trainer(*parts, size=f"len(merges) < vocab_size - 256{less}"), *(idea or told))
-          for (size, less, idea), (update, parts, told) in product(SIZES, UPDATES) if told or idea),
-        Mutant("one_special_bool", SIZE, "len(merges) < vocab_size - 256 - bool(special_tokens)",
-               *ONE_IDEA),
+          for (size, less, idea), (update, parts, told) in product(SIZES, UPDATES)
+          if (told or idea) and (size in ("", "_no_special") or update in ("right", "ghosts"))),
+        Mutant("one_special_bool", SIZE, "len(merges) < vocab_size - 256 - bool(special_tokens)", *ONE_IDEA),
         Mutant("one_special_257", SIZE, "len(merges) < vocab_size - 257 - len(special_tokens)",
                "there is one merge too few", SPECIAL_QUESTION),
         Mutant("one_too_many", SIZE, "len(merges) <= vocab_size - 256 - len(special_tokens)",
                "there is one merge too many", SPECIAL_QUESTION),
         Mutant("no_bytes", SIZE, "len(merges) < vocab_size - len(special_tokens)",
                "the 256 single bytes get no place in the vocabulary", SPECIAL_QUESTION),
+        Mutant("no_stop", " and counts:", ":", "training does not stop when no pair is left",
+               "All words have become single tokens. Which pair is the most frequent then?"),
         Mutant("zero_deleted_after", "", trainer(UPDATE, drop="        del counts[best]\n"), ZERO, ZERO_QUESTION),
         Mutant("zero_neighbours", "", trainer(one_side(-1).replace(ONLY_NEW, "") + one_side(1), after_best=DELETE),
                ZERO, ZERO_QUESTION),
@@ -808,9 +776,6 @@ LEARN_PAIRS = Exercise(
 """ + ONLY_NEW, "", DROP), "pairs that hold a letter of the merge lose their count, even where they have not changed",
                "In a·b·x·b, merging a·b: which pairs are gone, and which are still there?"),
         Mutant("all_deleted", "counts[pair] -= times", "counts.pop(pair, None)",
-               "the whole count of a pair is dropped when one word loses it",
-               "Does the pair stand in other words, too?"),
-        Mutant("set_to_zero", "counts[pair] -= times", "counts[pair] = 0",
                "the whole count of a pair is dropped when one word loses it",
                "Does the pair stand in other words, too?"),
         Mutant("overwritten", """in pairs(new):
@@ -932,6 +897,9 @@ LATEST = "the pair that was learnt last is joined first"
 ONE_PASS = "each pair of the list is joined in one place only"
 STRINGS = "the tokens are str, instead of bytes"
 STRINGS_QUESTION = "What type do the pairs in merges have?"
+SINGLE = "[bytes([byte]) for byte in word]"
+LATEST_QUESTION = "Which of its merges had training already made when it counted the pairs for this one?"
+LOCAL_QUESTION = "Which text decided what is frequent: this word, or the one that the tokenizer was trained on?"
 LOCAL_COUNT = "the pair that is most frequent in this word is joined first, as if training began again"
 WORDS = ((b"weather", 37), (b"woodchuck", 29), (b"woodchuckwouldchuck", 41), (b"another", 37), (b"bothered", 23))
 CHOOSE = "at = neighbours.index(min(known, key=rank.get))"
@@ -963,6 +931,9 @@ ENCODE_BY_RANK = Exercise(
         (b"aaaaaaa", list(learnt("aaaa aaaa aaa baaa", 3))),
         (b"xyz", []),
         ("é!".encode(), [(b"\xc3", b"\xa9")]),
+        ("né水".encode(), []),  # no merge has made a character
+        ("é水!".encode(), [(b"\xa9", b"\xe6"), (b"\xc3", b"\xa9"), (b"\xb4", b"!")]),  # merges across characters
+        (b"\xa9\xe6\xb0t\xc3", [(b"\xe6", b"\xb0")]),  # bytes that are no text
         *((word, list(learnt(RHYME, limit))) for word, limit in WORDS),
         *((word, list(learnt(" ".join(random_frequencies(3, "ab")), 19)))
           for word in (b"abbaabababbbaaabab", b"bbabaabbbb")),
@@ -970,25 +941,6 @@ ENCODE_BY_RANK = Exercise(
     ],
     mutants=(
         Mutant("text_order", CHOOSE, "at = neighbours.index(known[0])", TEXT_ORDER, TEXT_QUESTION),
-        Mutant("text_sweep", "", '''
-def encode_by_rank(word, merges):
-    tokens = []
-    for byte in word:
-        tokens.append(bytes([byte]))
-        while len(tokens) > 1 and (tokens[-2], tokens[-1]) in merges:
-            tokens[-2:] = [tokens[-2] + tokens[-1]]
-    return tokens
-''', TEXT_ORDER, TEXT_QUESTION),
-        Mutant("text_grow", "", '''
-def encode_by_rank(word, merges):
-    tokens = []
-    for byte in word:
-        if tokens and (tokens[-1], bytes([byte])) in merges:
-            tokens[-1] += bytes([byte])
-        else:
-            tokens.append(bytes([byte]))
-    return tokens
-''', TEXT_ORDER, TEXT_QUESTION),
         Mutant("text_sweeps", "", '''
 def encode_by_rank(word, merges):
     tokens = [bytes([byte]) for byte in word]
@@ -1037,11 +989,9 @@ def encode_by_rank(word, merges):
                "the greatest pair is joined first", "In training, what decided first: the pair or its count?"),
         Mutant("smallest_pair", CHOOSE, "at = neighbours.index(min(known))",
                "the smallest pair is joined first, as Python compares them", "Where does a pair's rank come from?"),
-        Mutant("latest", "min(known, key=rank.get)", "max(known, key=rank.get)", LATEST,
-               "Which of its merges had training already made when it counted the pairs for this one?"),
+        Mutant("latest", "min(known, key=rank.get)", "max(known, key=rank.get)", LATEST, LATEST_QUESTION),
         Mutant("latest_rightmost", CHOOSE,
-               "at = len(neighbours) - 1 - neighbours[::-1].index(max(known, key=rank.get))", LATEST,
-               "Which of its merges had training already made when it counted the pairs for this one?"),
+               "at = len(neighbours) - 1 - neighbours[::-1].index(max(known, key=rank.get))", LATEST, LATEST_QUESTION),
         Mutant("latest_list", "", '''
 def encode_by_rank(word, merges):
     tokens = [bytes([byte]) for byte in word]
@@ -1052,10 +1002,9 @@ def encode_by_rank(word, merges):
                 tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
             i += 1
     return tokens
-''', LATEST, "Which of its merges had training already made when it counted the pairs for this one?"),
+''', LATEST, LATEST_QUESTION),
         Mutant("rightmost", CHOOSE, "at = len(neighbours) - 1 - neighbours[::-1].index(min(known, key=rank.get))",
-               "of several places for the same pair, the rightmost is joined first",
-               "In a·a·a, which two are joined?"),
+               "of several places for the same pair, the rightmost is joined first", "In a·a·a, which two are joined?"),
         Mutant("index", "", '''
 def encode_by_rank(word, merges):
     tokens = [bytes([byte]) for byte in word]
@@ -1066,16 +1015,6 @@ def encode_by_rank(word, merges):
     return tokens
 ''', "the list gets shorter while a for loop still counts up to its old length",
                "How long is the list after a merge, and how far does i go?"),
-        Mutant("once_each", "", '''
-def encode_by_rank(word, merges):
-    tokens = [bytes([byte]) for byte in word]
-    for pair in merges:
-        for i in range(len(tokens) - 1):
-            if (tokens[i], tokens[i + 1]) == pair:
-                tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
-                break
-    return tokens
-''', ONE_PASS, "What if the pair stands in the word twice?"),
         Mutant("once_each_rank", CHOOSE, CHOOSE + "\n        del rank[neighbours[at]]", ONE_PASS,
                "What if the pair stands in the word twice?"),
         Mutant("one_merge", "tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]",
@@ -1105,9 +1044,9 @@ def encode_by_rank(word, merges):
                "After a merge, which new neighbours are there?"),
         Mutant("local_count", CHOOSE,
                "at = neighbours.index(max(known, key=lambda pair: (neighbours.count(pair), pair)))", LOCAL_COUNT,
-               "Which text decided what is frequent: this word, or the one that the tokenizer was trained on?"),
+               LOCAL_QUESTION),
         Mutant("local_count_first", CHOOSE, "at = neighbours.index(max(known, key=neighbours.count))", LOCAL_COUNT,
-               "Which text decided what is frequent: this word, or the one that the tokenizer was trained on?"),
+               LOCAL_QUESTION),
         Mutant("retrained", "", '''
 def encode_by_rank(word, merges):
     tokens = [bytes([byte]) for byte in word]
@@ -1118,7 +1057,19 @@ def encode_by_rank(word, merges):
         at = neighbours.index(max(neighbours, key=lambda pair: (neighbours.count(pair), pair)))
         tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]
     return tokens
-''', LOCAL_COUNT, "Which text decided what is frequent: this word, or the one that the tokenizer was trained on?"),
+''', LOCAL_COUNT, LOCAL_QUESTION),
+        Mutant("rounds", "", '''
+def encode_by_rank(word, merges):
+    tokens = [bytes([byte]) for byte in word]
+    while found := sorted((merges.index(p), i) for i, p in enumerate(zip(tokens, tokens[1:])) if p in merges):
+        starts = set()
+        for _, i in found:
+            if not starts & {i - 1, i + 1}:
+                starts.add(i)
+        tokens = [b"".join(tokens[i : i + 1 + (i in starts)]) for i in range(len(tokens)) if i - 1 not in starts]
+    return tokens
+''', "several pairs are joined at once before anyone looks at the new neighbours",
+               "A merge makes new neighbours. May their rank be lower than that of the next pair on your list?"),
         Mutant("overlap", "", '''
 def encode_by_rank(word, merges):
     tokens = [bytes([byte]) for byte in word]
@@ -1134,8 +1085,7 @@ def encode_by_rank(word, merges):
 ''', "a token is used by two merges", "Join your tokens again: do they give the word?"),
         Mutant("single_bytes", "tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]", "return tokens",
                "no merge is made", "Which neighbours in your result are a learnt pair?"),
-        Mutant("numbers", "[bytes([byte]) for byte in word]", "list(word)",
-               "the word is taken apart into numbers, which equal no token",
+        Mutant("numbers", SINGLE, "list(word)", "the word is taken apart into numbers, which equal no token",
                'What is list(b"hi"), and what is bytes([104])?'),
         Mutant("strings", "", '''
 def encode_by_rank(word, merges):
@@ -1146,11 +1096,16 @@ def encode_by_rank(word, merges):
         tokens[at : at + 2] = [tokens[at] + tokens[at + 1]]
     return tokens
 ''', STRINGS, STRINGS_QUESTION),
-        Mutant("letters", "[bytes([byte]) for byte in word]", "[chr(byte) for byte in word]", STRINGS,
-               STRINGS_QUESTION),
-        Mutant("characters", "[bytes([byte]) for byte in word]", 'list(word.decode("utf-8"))', STRINGS,
-               STRINGS_QUESTION),
-        Mutant("zeros", "[bytes([byte]) for byte in word]", "[bytes(byte) for byte in word]",
+        Mutant("letters", SINGLE, "[chr(byte) for byte in word]", STRINGS, STRINGS_QUESTION),
+        Mutant("characters", SINGLE, 'list(word.decode("utf-8"))', STRINGS, STRINGS_QUESTION),
+        *(Mutant(f"characters_{errors}", SINGLE,
+                 f'[character.encode() for character in word.decode("utf-8", errors="{errors}")]',
+                 "you start from characters instead of single bytes",
+                 "Which tokens has é before any merge? And may a word end in the middle of a character?")
+          for errors in ("strict", "replace", "ignore")),
+        Mutant("rank_0", "if pair in rank]", "if rank.get(pair)]",
+               "rank 0 counts as no rank, so that the first merge is never made", "Is 0 true or false in Python?"),
+        Mutant("zeros", SINGLE, "[bytes(byte) for byte in word]",
                "bytes(104) is taken for the single byte 104; it makes 104 zeros",
                "What is bytes(3), and what is bytes([3])?"),
         Mutant("ids", "return tokens",
@@ -1260,6 +1215,8 @@ TRAINING_ROWS = Exercise(
         (DOCUMENTS[:1], encode, tokenizer().eot, 4),
         (DOCUMENTS, encode, tokenizer().eot, 7),
         (DOCUMENTS[2:], encode, tokenizer().eot, 11),
+        (DOCUMENTS[2:], encode, tokenizer().eot, 19),  # three rows, exactly
+        (DOCUMENTS[:1], encode, tokenizer().eot, 6),  # one row, exactly
         (DOCUMENTS[:4], encode, tokenizer().eot, 1000),
         ([], encode, tokenizer().eot, 3),
         (DOCUMENTS[::-1], encode, tokenizer().eot, 1),
@@ -1268,8 +1225,6 @@ TRAINING_ROWS = Exercise(
         Mutant("injected", "encode(text)", "encode(text, allowed_special=True)", INJECTION, INJECTION_QUESTION),
         Mutant("joined", "", rows_of(JOINED, WHOLE, ROWS), INJECTION, INJECTION_QUESTION),
         Mutant("joined_ragged", "", rows_of(JOINED, RAGGED, ROWS), INJECTION, INJECTION_QUESTION),
-        Mutant("joined_after_eot", "", rows_of("    stream.append(eot)\n", JOINED, WHOLE, ROWS), INJECTION,
-               INJECTION_QUESTION),
         Mutant("joined_and_loop", "", rows_of(JOINED, FOR, EOT, TEXT, WHOLE, ROWS), INJECTION, INJECTION_QUESTION),
         Mutant("injected_after", "", rows_of(FOR, ALLOWED, EOT, WHOLE, ROWS), INJECTION, INJECTION_QUESTION),
         Mutant("injected_ragged", "", rows_of(FOR, EOT, ALLOWED, RAGGED, ROWS), INJECTION, INJECTION_QUESTION),
@@ -1288,15 +1243,17 @@ TRAINING_ROWS = Exercise(
         Mutant("none", EOT, "", "nothing separates the documents", "How does the model learn where a document ends?"),
         Mutant("ragged", "len(stream) // T * T", "len(stream)", "a last row that is too short is kept",
                "Can rows of different lengths be laid into one tensor?"),
+        Mutant("full_row_lost", "range(0, whole, T)", "range(0, len(stream) - T, T)",
+               "the last row is lost when the ids fill it exactly",
+               "Six ids and T = 3: at which places do rows begin?"),
+        Mutant("last_row_lost", "range(0, whole, T)", "range(0, whole - T, T)", "the last row is always lost",
+               "Six ids and T = 3: at which places do rows begin?"),
         Mutant("rows_only", "len(stream) // T * T", "len(stream) // T",
                "the number of rows is taken for the number of ids",
                "What does // give: how many rows fit, or how many ids they hold?"),
-        Mutant("first_document", "",
-               rows_of(FOR, EOT, TEXT, "        whole = len(stream) // T * T\n    " + ROWS),
+        Mutant("first_document", "", rows_of(FOR, EOT, TEXT, "        whole = len(stream) // T * T\n    " + ROWS),
                "the function returns after the first document", "How often does a return inside a loop run?"),
         Mutant("last_document", EOT, "        stream = [eot]\n", "the stream begins anew with each document",
-               "Which lines must happen once, before the loop?"),
-        Mutant("loop_resets", EOT, "        stream = []\n" + EOT, "the stream begins anew with each document",
                "Which lines must happen once, before the loop?"),
         Mutant("each_document", "", '''
 def training_rows(documents, encode, eot, T):
@@ -1371,6 +1328,7 @@ JUDGEMENT = "the language with the fewest bytes in a token is taken for the dear
 JUDGE_QUESTION = "A letter of Greek takes two bytes. Does a Greek pay for bytes, or for tokens?"
 TOGETHER = "the sentences are put together before they are encoded"
 CHARACTERS = "characters are counted, instead of bytes"
+LEN_QUESTION = "What does len count in a str?"
 INVERSE = "tokens per byte are given, instead of bytes per token"
 
 
@@ -1416,6 +1374,20 @@ COST, PER_TOKEN = 'tokens[language] / tokens["English"]', "size / tokens[languag
 FEWEST_BYTES = "min(costs, key=lambda language: costs[language][0])"
 
 
+ENGLISH_SIZE = 'sum(len(t.encode("utf-8")) for t in parallel["English"])'
+SAME_NUMBER = "If a script needs twice the bytes for a letter, does your cost change?"
+RATIOS = (  # id, what is taken for the cost, what is compared, what to ask oneself
+    ("bytes_ratio", f"size / {ENGLISH_SIZE}", "bytes are compared", "What does a user pay for?"),
+    ("per_token_ratio", f'{PER_TOKEN} / ({ENGLISH_SIZE} / tokens["English"])', "bytes per token are compared",
+     SAME_NUMBER),
+    ("per_byte_cost", f"{COST} / size * {ENGLISH_SIZE}", "tokens per byte are compared", SAME_NUMBER),
+    ("per_character_cost", f'{COST} / sum(map(len, texts)) * sum(map(len, parallel["English"]))',
+     "tokens per character are compared", "Does a sentence of Chinese need as many characters as one of English?"),
+    ("per_word_cost", f'{COST} / len(" ".join(texts).split()) * len(" ".join(parallel["English"]).split())',
+     "tokens per word are compared", "How many words has a Chinese sentence, for split?"),
+)
+
+
 def cost_twin(rng: Random) -> Question:
     """Bytes per token over a short sentence and a long one."""
     short, long = (rng.randint(6, 15), rng.randint(4, 6)), (rng.randint(90, 160), rng.randint(20, 40))
@@ -1435,21 +1407,18 @@ LANGUAGE_COSTS = Exercise(
         ({"English": ["the weather"], "Hindi": ["मौसम"]}, encode),
     ],
     mutants=(
-        Mutant("characters", BYTES, "sum(len(text) for text in texts)", CHARACTERS, "What does len count in a str?"),
+        Mutant("characters", BYTES, "sum(len(text) for text in texts)", CHARACTERS, LEN_QUESTION),
         Mutant("characters_judged", "", costs_with(size="sum(len(text) for text in texts)", judge=FEWEST_BYTES),
-               CHARACTERS, "What does len count in a str?"),
+               CHARACTERS, LEN_QUESTION),
         Mutant("characters_mean", "", costs_with(pair=f"({mean_of('len(text) / len(encode(text))')}, {COST})"),
-               CHARACTERS, "What does len count in a str?"),
+               CHARACTERS, LEN_QUESTION),
         Mutant("characters_mean_both", "",
                costs_with(pair=f"({mean_of('len(text) / len(encode(text))')}, {MEAN_COST})",
                           judge="max(costs, key=lambda l: costs[l][1])"),
-               CHARACTERS, "What does len count in a str?"),
+               CHARACTERS, LEN_QUESTION),
         Mutant("mean_both", "", costs_with(pair=f"({MEAN_BYTES}, {MEAN_COST})"), MEAN_OF_RATIOS, MEAN_QUESTION),
         Mutant("mean_bytes", "", costs_with(pair=f"({MEAN_BYTES}, {COST})"), MEAN_OF_RATIOS, MEAN_QUESTION),
         Mutant("mean_cost", "", costs_with(pair=f"({PER_TOKEN}, {MEAN_COST})"), MEAN_OF_RATIOS, MEAN_QUESTION),
-        Mutant("mean_judged", "",
-               costs_with(pair=f"({MEAN_BYTES}, {MEAN_COST})", judge="max(costs, key=lambda l: costs[l][1])"),
-               MEAN_OF_RATIOS, MEAN_QUESTION),
         Mutant("mean_both_fewest", "", costs_with(pair=f"({MEAN_BYTES}, {MEAN_COST})", judge=FEWEST_BYTES),
                MEAN_OF_RATIOS, MEAN_QUESTION),
         Mutant("inverse", PAIR, f'(tokens[language] / size, {COST})', INVERSE,
@@ -1479,32 +1448,26 @@ LANGUAGE_COSTS = Exercise(
                "the language with the most bytes is taken for the dearest", JUDGE_QUESTION),
         Mutant("judged_without_english", JUDGE, 'max((l for l in tokens if l != "English"), key=tokens.get)',
                "the judgement leaves out English", "What if English is the language that takes the most tokens?"),
+        *(Mutant(f"english_{name}", "", f'''
+def language_costs(parallel, encode):
+    tokens, costs = {{}}, {{}}
+    for language, texts in parallel.items():
+        tokens[language] = sum(len(encode(text)) for text in texts){remember}
+        size = {BYTES}
+        costs[language] = (size / tokens[language], tokens[language] / {english})
+    return costs, max(tokens, key=tokens.get)
+''', "English is asked for before it has been counted", "Must English come first in the dictionary?")
+          for name, remember, english in (
+              ("not_yet", "", 'tokens["English"]'),
+              ("unbound", '\n        if language == "English":\n            english = tokens[language]', "english"),
+          )),
         Mutant("first_language", PAIR, f"({PER_TOKEN}, tokens[language] / next(iter(tokens.values())))",
                "tokens are compared with the first language, which need not be English",
                "Which language is the measure, and where does it stand?"),
-        Mutant("bytes_ratio", PAIR,
-               '''(size / tokens[language], size / sum(len(t.encode("utf-8")) for t in parallel["English"]))''',
-               "bytes are compared with English, instead of tokens", "What does a user pay for?"),
-        Mutant("per_token_ratio", PAIR,
-               '(size / tokens[language], size / tokens[language] / (sum(len(t.encode("utf-8")) for t in '
-               'parallel["English"]) / tokens["English"]))',
-               "bytes per token are compared with English, instead of tokens",
-               "If a script needs twice the bytes for a letter, does your cost change?"),
-        Mutant("per_character_cost", PAIR,
-               "(size / tokens[language], tokens[language] / sum(map(len, texts)) * sum(map(len, "
-               'parallel["English"])) / tokens["English"])',
-               "tokens per character are compared with English, instead of tokens",
-               "Does a sentence of Chinese need as many characters as one of English?"),
-        Mutant("per_byte_cost", PAIR,
-               '(size / tokens[language], tokens[language] / size * sum(len(t.encode("utf-8")) for t in '
-               'parallel["English"]) / tokens["English"])',
-               "tokens per byte are compared with English, instead of tokens",
-               "If a script needs twice the bytes for a letter, does your cost change?"),
-        Mutant("per_word_cost", PAIR,
-               '(size / tokens[language], tokens[language] / len(" ".join(texts).split()) * len(" '
-               '".join(parallel["English"]).split()) / tokens["English"])',
-               "tokens per word are compared with English, instead of tokens",
-               "How many words has a Chinese sentence, for split?"),
+        *(Mutant(f"{id}{suffix}", "", costs_with(pair=f"({PER_TOKEN}, {ratio})", judge=judge), f"{idea} with English, "
+                 "instead of tokens", question)
+          for id, ratio, idea, question in RATIOS
+          for suffix, judge in (("", None), ("_judged", "max(costs, key=lambda l: costs[l][1])"))),
         Mutant("compared_with_mean", PAIR, f"({PER_TOKEN}, tokens[language] / (sum(tokens.values()) / len(tokens)))",
                "tokens are compared with the mean of all languages", "Which language should have the cost 1?"),
         Mutant("percent", PAIR, f"({PER_TOKEN}, {COST} - 1)",
@@ -1640,6 +1603,8 @@ STRICT = "a byte that is no UTF-8 raises an error"
 STRICT_QUESTION = "A model writes one wrong byte. What does a reader want: an error, or the rest of the answer?"
 WHOLE_TEXT = "the whole text so far is given each time, instead of what is new"
 DROPPED = "bytes that are no UTF-8 are dropped"
+NEW_QUESTION = "What of your second string has the reader already seen?"
+ERRORS_QUESTION = "What does errors='replace' do, and what 'ignore'?"
 BOX = "bytes that are broken wait as if they were unfinished"
 COMPLETE = "a character that is complete waits for the next one"
 COMPLETE_QUESTION = "The last byte of é is there. What could still change it?"
@@ -1651,7 +1616,6 @@ FLUSH = """    if held:
         shown[-1] += held.decode("utf-8", errors="replace")
 """
 ANNOUNCED = "announced = 1 if first < 0x80 else 2 if first < 0xE0 else 3 if first < 0xF0 else 4"
-
 
 
 def streams(step, flush=FLUSH):
@@ -1785,6 +1749,8 @@ STREAM_TEXT = Exercise(
         (broken(2, 37, 3),),
         ([b"ok \xf0\x9f\x99"],),
         ([b"\xe6", b"\xb0"],),
+        ([b"\xc3", b"", b"\xa9", b"\xe6", b""],),  # an empty token while a byte waits
+        ([b""],),
         ([b"\xef\xbf\xbd", b"a \xef\xbf\xbd", b"b"],),  # a real U+FFFD, which someone has written
     ],
     mutants=(
@@ -1825,7 +1791,7 @@ def stream_text(tokens):
     if b"".join(tokens).decode("utf-8", errors="replace").endswith("\\ufffd"):
         shown[-1] += "\\ufffd"
     return shown
-''', DROPPED, "What does errors='replace' do, and what 'ignore'?"),
+''', DROPPED, ERRORS_QUESTION),
         Mutant("all_if_unfinished", """        ready = len(held) - unfinished(held)
 """, """        ready = 0 if unfinished(held) else len(held)
 """, ALL_OR_NOTHING, ALL_QUESTION),
@@ -1836,40 +1802,21 @@ def stream_text(tokens):
         shown[-1] = b"".join(tokens).decode("utf-8", errors="replace")
     return shown
 ''', "everything is shown at the end", "What does the reader see after the first token?"),
-        Mutant("box_held", "", '''
+        *(Mutant(f"box_{name}", "", f'''
 def stream_text(tokens):
     shown, before, data = [], "", b""
     for i, token in enumerate(tokens):
         data += token
         text = data.decode("utf-8", errors="replace")
-        if i < len(tokens) - 1:
-            text = text.rstrip("\\ufffd")
+        if {when}:
+            text = text.{hide}("\\ufffd")
         shown.append(text[len(before) :])
         before = before + shown[-1]
     return shown
-''', BOX, BOX_QUESTION),
-        Mutant("box_one_held", "", '''
-def stream_text(tokens):
-    shown, before, data = [], "", b""
-    for i, token in enumerate(tokens):
-        data += token
-        text = data.decode("utf-8", errors="replace")
-        if i < len(tokens) - 1 and text.endswith("\\ufffd"):
-            text = text[:-1]
-        shown.append(text[len(before) :])
-        before = before + shown[-1]
-    return shown
-''', BOX, BOX_QUESTION),
-        *(Mutant(f"box_{name}_lost", "", f'''
-def stream_text(tokens):
-    shown, before, data = [], "", b""
-    for token in tokens:
-        data += token
-        text = data.decode("utf-8", errors="replace"){hidden}
-        shown.append(text[len(before) :])
-        before = before + shown[-1]
-    return shown
-''', BOX, BOX_QUESTION) for name, hidden in (("held", '.rstrip("\\ufffd")'), ("one_held", '.removesuffix("\\ufffd")'))),
+''', BOX, BOX_QUESTION)
+          for name, when, hide in (("held", "i < len(tokens) - 1", "rstrip"), ("held_lost", "True", "rstrip"),
+                                   ("one_held", "i < len(tokens) - 1", "removesuffix"),
+                                   ("one_held_lost", "True", "removesuffix"))),
         Mutant("box_shown", "", '''
 def stream_text(tokens):
     shown, before, data = [], "", b""
@@ -1882,16 +1829,6 @@ def stream_text(tokens):
 ''', "the � of an unfinished character is shown, and not taken back",
                "What does the reader see after the first byte of é?"),
         Mutant("lost", FLUSH, "", NO_FLUSH, "The model stops in the middle of a character. What becomes of its bytes?"),
-        Mutant("lost_ignored", """        shown[-1] += held.decode("utf-8", errors="replace")
-""", """        shown[-1] += held.decode("utf-8", errors="ignore")
-""", NO_FLUSH, "The model stops in the middle of a character. What becomes of its bytes?"),
-        Mutant("library_lost", "", '''
-def stream_text(tokens):
-    import codecs
-
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    return [decoder.decode(token) for token in tokens]
-''', NO_FLUSH, "The model stops in the middle of a character. What becomes of its bytes?"),
         Mutant("one_box_each_byte", """        shown[-1] += held.decode("utf-8", errors="replace")
 """, """        shown[-1] += "\\ufffd" * len(held)
 """, "a broken character gets one � for each of its bytes",
@@ -1903,14 +1840,14 @@ def stream_text(tokens):
 """, "what still waits at the end gets a string of its own", "How many strings should there be for n tokens?"),
         Mutant("ignored", """shown.append(held[:ready].decode("utf-8", errors="replace"))""",
                """shown.append(held[:ready].decode("utf-8", errors="ignore"))""", DROPPED,
-               "What does errors='replace' do, and what 'ignore'?"),
+               ERRORS_QUESTION),
         Mutant("ignored_everywhere", "", '''
 def stream_text(tokens):
     import codecs
 
     decoder = codecs.getincrementaldecoder("utf-8")("ignore")
     return [decoder.decode(token) for token in tokens]
-''', DROPPED, "What does errors='replace' do, and what 'ignore'?"),
+''', DROPPED, ERRORS_QUESTION),
         Mutant("strict", """shown.append(held[:ready].decode("utf-8", errors="replace"))""",
                """shown.append(held[:ready].decode("utf-8"))""", STRICT, STRICT_QUESTION),
         Mutant("strict_lost", "", '''
@@ -1935,32 +1872,29 @@ def stream_text(tokens):
         ready = len(data) - (unfinished(data) if i < len(tokens) - 1 else 0)
         shown.append(data[:ready].decode("utf-8", errors="replace"))
     return shown
-''', WHOLE_TEXT, "What of your second string has the reader already seen?"),
+''', WHOLE_TEXT, NEW_QUESTION),
         Mutant("cumulative_box", "", '''
 def stream_text(tokens):
     return [b"".join(tokens[: i + 1]).decode("utf-8", errors="replace") for i in range(len(tokens))]
-''', WHOLE_TEXT, "What of your second string has the reader already seen?"),
+''', WHOLE_TEXT, NEW_QUESTION),
         Mutant("cumulative_ignored", "", '''
 def stream_text(tokens):
     return [b"".join(tokens[: i + 1]).decode("utf-8", errors="ignore") for i in range(len(tokens))]
-''', WHOLE_TEXT, "What of your second string has the reader already seen?"),
-        Mutant("not_cleared", "        held = held[ready:]\n", "", WHOLE_TEXT,
-               "What of your second string has the reader already seen?"),
+''', WHOLE_TEXT, NEW_QUESTION),
+        Mutant("not_cleared", "        held = held[ready:]\n", "", WHOLE_TEXT, NEW_QUESTION),
         Mutant("cleared", "held = held[ready:]", 'held = b""', "the bytes that should wait are thrown away",
                "After the first byte of é has come: where is it when the second comes?"),
-        Mutant("complete_waits", RETURN_BACK, "return back if announced > 1 else 0", COMPLETE, COMPLETE_QUESTION),
         Mutant("continuation_waits", """            return back if back < announced else 0
     return 0""", """            return back - 1 if announced == 1 else back if back < announced else 0
     return min(3, len(data))""", BOX, BOX_QUESTION),
         Mutant("always_four", ANNOUNCED, "announced = 1 if first < 0x80 else 4", COMPLETE, COMPLETE_QUESTION),
+        Mutant("one_too_short", ANNOUNCED, ANNOUNCED.replace("<", "<=").replace("0x80", "0xC0"),
+               "the borders C0, E0 and F0 fall on the wrong side, so that F0 announces three bytes instead of four",
+               "The smiling face begins with F0. What does your comparison say of exactly F0?"),
         Mutant("two_at_most", ANNOUNCED, "announced = 1 if first < 0x80 else 2", FIRST_ONLY,
                "Which first byte announces three bytes, and which four?"),
-        Mutant("last_byte", "range(1, min(3, len(data)) + 1)", "range(1, min(1, len(data)) + 1)", FIRST_ONLY,
-               "🙂 has four bytes, and three are there. Where does its first byte stand?"),
         Mutant("three_at_most", ANNOUNCED, "announced = 1 if first < 0x80 else 2 if first < 0xE0 else 3", THREE_OF_FOUR,
                "What does a first byte from 0xF0 announce?"),
-        Mutant("two_back", "range(1, min(3, len(data)) + 1)", "range(1, min(2, len(data)) + 1)", THREE_OF_FOUR,
-               "🙂 has four bytes, and three are there. Where does its first byte stand?"),
         Mutant("joined", "    return shown", "    return ''.join(shown)",
                "the strings are joined, so that nothing is streamed",
                "What does the reader see after the first token?"),

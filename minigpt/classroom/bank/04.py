@@ -37,7 +37,7 @@ def averaging_twin(rng: random.Random) -> Question:
 
 
 AVERAGING_MATRIX = Exercise(
-    cases=lambda: [(6, 3), (5, 2), (4, 1), (3, 7), (1, 2)],
+    cases=lambda: [(6, 3), (5, 2), (4, 1), (3, 7), (1, 2), (7, 7)],
     mutants=(
         Mutant("sum", " / seen.sum(dim=1, keepdim=True)", "",
                "each row adds the positions up and never divides",
@@ -88,6 +88,11 @@ def averaging_matrix(T, n):
     return seen / seen.sum(dim=1, keepdim=True).clamp(min=1)""",
                "a position is left out of its own average",
                "What is left for row 0 to average?"),
+        *(Mutant(f"rolled{name}", "torch.ones(T, T).tril().triu(1 - n)",
+                 f"sum(torch.eye(T).roll(back, dims=0) for back in range({steps}))",
+                 "roll hands what falls out at the end to the first rows",
+                 "What does `torch.arange(4).roll(1)` hold at place 0, and which position comes before the first?")
+          for name, steps in (("", "min(n, T)"), ("_n_times", "n"))),
         Mutant("slice_end", "", """\
 def averaging_matrix(T, n):
     A = torch.zeros(T, T)
@@ -198,7 +203,7 @@ def mask_twin(rng: random.Random) -> Question:
 
 
 BLIND = "A query has no key to look at: a softmax over minus infinities only is NaN."
-BATCHES = (([3, 5, 1], 6), ([2, 4], 4), ([7, 1, 6, 3], 8), ([3], 5))
+BATCHES = (([3, 5, 1], 6), ([2, 4], 4), ([7, 1, 6, 3], 8), ([3], 5), ([1], 1))
 CAUSAL_MASK = Exercise(
     cases=lambda: [(torch.tensor(lengths), T) for lengths, T in BATCHES],
     mutants=(
@@ -250,6 +255,9 @@ CAUSAL_MASK = Exercise(
         Mutant("longest", "lengths[:, None]", "lengths.max().expand(len(lengths), 1)",
                "all sequences are given the length of the longest",
                "Which positions of the shortest sequence are padding?"),
+        Mutant("shortest", "lengths[:, None]", "lengths.min().expand(len(lengths), 1)",
+               "the padding of each sequence is cut out of all of them, as if they shared one table",
+               "You change the mask of the first sequence. What becomes of the second one's?"),
         Mutant("first_length", "lengths[:, None]", "lengths[:1].expand(len(lengths))[:, None]",
                "all sequences are given the length of the first",
                "Does your result differ from sequence to sequence?"),
@@ -426,6 +434,10 @@ def attention(q, k, v, mask=None):
         Mutant("output_unmasked", "return weights @ v, weights", "return torch.softmax("
                "q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1) @ v, weights",
                "the output was mixed before the mask came",
+               "Which weights mixed your output: those that you return?"),
+        Mutant("weights_unmasked", "weights @ v, weights",
+               "weights @ v, torch.softmax(q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1]), dim=-1)",
+               "the output is masked, but the weights that come with it are not",
                "Which weights mixed your output: those that you return?"),
         Mutant("output_before_mask", MASKED + SHARED + "\n    return weights @ v",
                SHARED + "\n    y = weights @ v\n" + AFTER + "\n    return y",
@@ -675,9 +687,9 @@ def box_2(x):  # the mask after the softmax; large values, so that the leak stay
     return torch.softmax(x @ x.T / x.shape[1], dim=-1).tril() @ (20 * x)
 
 
-def box_3(x):  # normalises each vector first, then looks two back
+def box_3(x):  # normalises each vector first, then looks two back; small, to hide rounding errors of a large x
     x = (x - x.mean(-1, keepdim=True)) / (x.std(-1, keepdim=True) + 1e-8)
-    return attend_where(band(len(x), 2), x)
+    return attend_where(band(len(x), 2), x) / 3000
 
 
 def box_4(x):  # a head that sees only itself beside one that looks one ahead; neither reads the outermost features
@@ -698,17 +710,30 @@ def box_7(x):  # one number for each position, from sizes without their signs, t
     return F.pad(x.abs().mean(-1, keepdim=True), (0, 0, 2, -2))
 
 
+def box_8(x):  # hands on its input itself, not a copy
+    return x
+
+
+def box_9(x):  # every second feature, as a view of the same memory
+    return x[:, 1::2]
+
+
+def box_10(x):  # large numbers that hardly move: by far more than 1e-6, by far less than 1e-5 of themselves
+    return 15 + 2e-5 * x.roll(-1, dims=0)
+
+
 def boxes() -> list[tuple]:
     """Each box with its x; some rows of these are zero, one, or equal."""
-    shapes = ((5, 7), (4, 6), (6, 9), (3, 8), (7, 10), (8, 11), (5, 9))
+    shapes = ((5, 7), (4, 6), (4, 9), (3, 8), (5, 10), (4, 11), (5, 9), (3, 5), (2, 8), (3, 7), (1, 6))
     inputs = normal(45, *shapes)
     inputs[0][2], inputs[0][4] = 0.0, 1.0
     inputs[4][3] = inputs[4][2]  # the same token twice
-    return list(zip((box_1, box_2, box_3, box_4, box_5, box_6, box_7), inputs))
+    return list(zip((box_1, box_2, box_3, box_4, box_5, box_6, box_7, box_8, box_9, box_10, box_1), inputs))
 
 
 CHANGE = "changed[s] = torch.randn(x.shape[1])"
 MOVED = "(attend(changed) - before).abs().amax(dim=-1) > 1e-6"
+EXPERIMENT = f"changed = x.clone()\n        {CHANGE}\n        sees[:, s] = {MOVED}"
 UNNOTICED = "Which property of a vector does a LayerNorm remove before attention sees it?"
 WHO_SEES_WHOM = Exercise(
     cases=boxes,
@@ -723,6 +748,13 @@ WHO_SEES_WHOM = Exercise(
         Mutant("in_place", "changed = x.clone()", "changed = x",
                "the changes of earlier experiments are still there",
                "In the third experiment, how many rows of the input differ from x?"),
+        Mutant("put_back", EXPERIMENT, EXPERIMENT.replace("changed = x.clone()", "changed, old = x, x[s].clone()")
+               + "\n        changed[s] = old",
+               "x itself is changed and put back, while the outputs before may lie in the same memory",
+               "A box returns x as it is. You change x: what becomes of the output that you have kept?"),
+        Mutant("relative", MOVED, "torch.tensor([not torch.allclose(y, z) for y, z in zip(attend(changed), before)])",
+               "a change counts only if it is large beside the number that changes",
+               "What does allclose call close for numbers near a thousand?"),
         Mutant("all_later", "changed[s] = torch.randn(x.shape[1])", "changed[s:] = torch.randn(len(x) - s, x.shape[1])",
                "everything from s on is changed at once",
                "If an output moves, which of the changed inputs did it?"),
@@ -749,6 +781,11 @@ WHO_SEES_WHOM = Exercise(
                "If an output moves, which of the changed inputs did it?"),
         Mutant("shift", CHANGE, "changed[s] += 1.0",
                "the same number is added to every feature of x[s]", UNNOTICED),
+        Mutant("shift_a_little", CHANGE, "changed[s] += 1e-3",
+               "the same number is added to every feature of x[s]", UNNOTICED),
+        Mutant("noise_a_little", CHANGE, "changed[s] += 1e-3 * torch.randn(x.shape[1])",
+               "x[s] is changed so little that the change of an output may fall below the threshold",
+               "Must an output move as far as its input does?"),
         Mutant("double", CHANGE, "changed[s] *= 2.0",
                "x[s] is multiplied by a number: its direction stays, and zero stays zero", UNNOTICED),
         Mutant("one_feature", CHANGE, "changed[s, 0] += 1.0",
@@ -980,6 +1017,7 @@ LONGEST_CONTEXT = Exercise(
         (99_999, 5, 2, 8, torch.float16),
         (2**33, 6, 20, 128, torch.float32),
         (100, 4, 3, 32, torch.float64),  # one token is all
+        (40, 4, 3, 32, torch.float64),  # not even that
     ],
     mutants=(
         Mutant("linear", "math.isqrt(pairs)", "pairs",
@@ -1011,6 +1049,15 @@ LONGEST_CONTEXT = Exercise(
         Mutant("root_too_early", "math.isqrt(pairs)", "int(math.sqrt(budget / dtype.itemsize) / (B * H))",
                "the root is taken of the budget before it is shared out among sequences and heads",
                "Which of B, H and T stands in the size of the tensor as a square?"),
+        Mutant("two_roots", "math.isqrt(pairs)", "math.isqrt(budget) // math.isqrt(" + PAIRS + ")",
+               "two roots are rounded, each by itself, before one is divided by the other",
+               "How much is lost when √24 is rounded down before anything is divided by it?"),
+        Mutant("two_roots_shared", "math.isqrt(pairs)", "math.isqrt(budget // dtype.itemsize) // math.isqrt(B * H)",
+               "two roots are rounded, each by itself, before one is divided by the other",
+               "How much is lost when √24 is rounded down before anything is divided by it?"),
+        Mutant("at_least_one", "math.isqrt(pairs)", "max(1, math.isqrt(pairs))",
+               "one token is promised where none fits",
+               "How many bytes does your T take?"),
         Mutant("root_first", "math.isqrt(pairs)", "int(math.sqrt(budget) / (B * H * dtype.itemsize))",
                "the root is taken of the budget before it is shared out among sequences and heads",
                "Which of B, H and T stands in the size of the tensor as a square?"),
@@ -1053,7 +1100,7 @@ LONGEST_CONTEXT = Exercise(
         Mutant("one_more", "math.isqrt(pairs)", "math.isqrt(pairs) + 1",
                "the result is one token too long",
                "How many bytes does your T take?"),
-        Mutant("power_of_two", "math.isqrt(pairs)", "2 ** int(math.log2(math.isqrt(pairs)))",
+        Mutant("power_of_two", "math.isqrt(pairs)", "2 ** int(math.log2(math.sqrt(" + EXACT + ")))",
                "the context is rounded down to a power of two",
                "Does a context have to be a power of two?"),
         Mutant("squared", "math.isqrt(pairs)", "pairs**2",
@@ -1068,7 +1115,7 @@ LONGEST_CONTEXT = Exercise(
         Mutant("gibibytes", "budget // (", "budget * 2**30 // (",
                "the budget is taken to be in GiB",
                "In which unit is the budget?"),
-        Mutant("logarithm", "math.isqrt(pairs)", "int(math.log2(pairs))",
+        Mutant("logarithm", "math.isqrt(pairs)", "int(math.log2(" + EXACT + "))",
                "the logarithm of the number of pairs is taken instead of its root",
                "T queries and T keys make T · T pairs. Which way do you have to go to find T?"),
         Mutant("cube", "math.isqrt(pairs)", "int(pairs ** (1 / 3))",
