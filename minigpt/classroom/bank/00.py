@@ -44,6 +44,9 @@ TO_BITS_PER_BYTE = Exercise(
                                                      "change its unit?"),
         Mutant("base_ten", "math.log(2)", "math.log(10)", "the unit of the result belongs to base ten",
                "Which base do bits have?"),
+        Mutant("whole_bytes", "", "def to_bits_per_byte(nats_per_token, tokens, n_bytes):\n"
+               "    return nats_per_token / math.log(2) / (n_bytes // tokens)",
+               "the bytes of a token are cut to a whole number", "What is the difference between / and // ?"),
         Mutant("whole_number", " / n_bytes", " // n_bytes", "the division drops everything after the point",
                "What is the difference between / and // ?"),
     ),
@@ -70,7 +73,7 @@ def targets_twin(rng: random.Random) -> Question:
 
 
 INPUTS_AND_TARGETS = Exercise(
-    cases=lambda: [([5, 8, 2, 9],), ([3, 1, 4, 1, 5, 9, 2],), ([7, 6],)],
+    cases=lambda: [([5, 8, 2, 9],), ([3, 1, 4, 1, 3, 9, 1],), ([7, 6],)],
     mutants=(
         Mutant("not_shifted", "window[1:]", "window[:-1]", "the targets are the inputs themselves",
                "What would the model have to do to be always right, and would it know any English?"),
@@ -99,6 +102,16 @@ INPUTS_AND_TARGETS = Exercise(
         Mutant("wraps", "", "def inputs_and_targets(window):\n    return window[:], window[1:] + window[:1]",
                "the last position gets the first token as its target",
                "Does the beginning of the window come after its end in the text?"),
+        Mutant("by_value", "", "def inputs_and_targets(window):\n    return [t for t in window if t != window[-1]], "
+               "[t for t in window if t != window[0]]",
+               "a token is left out by its value, so its other occurrences go as well",
+               "What happens to a token that stands twice in the window?"),
+        Mutant("by_index", "window[1:]", "[window[window.index(t) + 1] for t in window[:-1]]",
+               "a token is looked up by its value, which always finds the first one",
+               "What happens to a token that stands twice in the window?"),
+        Mutant("pairs", "", "def inputs_and_targets(window):\n    return window[0::2], window[1::2]",
+               "the window is taken for pairs, so every second position is no exercise",
+               "How many predictions can you ask for in a window of T + 1 tokens?"),
         Mutant("reversed", "window[1:]", "window[::-1][:-1]", "the targets run backwards",
                "Which token follows the first input, and where is it in your targets?"),
     ),

@@ -1117,6 +1117,17 @@ def encode_by_rank(word, merges):
                "ids are returned, instead of tokens", "Does the result ask for tokens or for ids?"),
     ),
     variants=(
+        # ranks the joined bytes, as tiktoken does: the same, for merges that training can really have made
+        '''
+def encode_by_rank(word, merges):
+    rank = {a + b: i for i, (a, b) in reversed(list(enumerate(merges)))}
+    tokens = [bytes([byte]) for byte in word]
+    while len(tokens) > 1:
+        found, i = min((rank.get(tokens[i] + tokens[i + 1], len(merges)), i) for i in range(len(tokens) - 1))
+        if found == len(merges):
+            break
+        tokens[i : i + 2] = [tokens[i] + tokens[i + 1]]
+    return tokens''',
         '''
 def encode_by_rank(word, merges):
     tokens = [word[i : i + 1] for i in range(len(word))]

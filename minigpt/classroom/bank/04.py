@@ -722,13 +722,19 @@ def box_10(x):  # large numbers that hardly move: by far more than 1e-6, by far 
     return 15 + 2e-5 * x.roll(-1, dims=0)
 
 
+def box_11(x):  # squares: where x is zero the slope is zero, and yet the output depends on it
+    return x.square().cumsum(0)
+
+
 def boxes() -> list[tuple]:
     """Each box with its x; some rows of these are zero, one, or equal."""
-    shapes = ((5, 7), (4, 6), (4, 9), (3, 8), (5, 10), (4, 11), (5, 9), (3, 5), (2, 8), (3, 7), (1, 6))
+    shapes = ((5, 7), (4, 6), (4, 9), (3, 8), (5, 10), (4, 11), (5, 9), (3, 5), (2, 8), (3, 7), (1, 6), (4, 5))
     inputs = normal(45, *shapes)
     inputs[0][2], inputs[0][4] = 0.0, 1.0
     inputs[4][3] = inputs[4][2]  # the same token twice
-    return list(zip((box_1, box_2, box_3, box_4, box_5, box_6, box_7, box_8, box_9, box_10, box_1), inputs))
+    inputs[11][1] = 0.0
+    firsts = (box_1, box_2, box_3, box_4, box_5, box_6, box_7, box_8, box_9, box_10)
+    return list(zip((*firsts, box_1, box_11), inputs))
 
 
 CHANGE = "changed[s] = torch.randn(x.shape[1])"
@@ -835,6 +841,12 @@ WHO_SEES_WHOM = Exercise(
         Mutant("others", CHANGE, "changed = torch.randn(x.shape)\n        changed[s] = x[s]",
                "all inputs but s are changed",
                "If an output moves, which of the changed inputs did it?"),
+        Mutant("derivative", "", """\
+def who_sees_whom(attend, x):
+    slopes = torch.autograd.functional.jacobian(attend, x)
+    return slopes.abs().amax(dim=(1, 3)) > 1e-6""",
+               "a derivative is taken, which can be zero where the output depends on the input all the same",
+               "y = x². What is its slope at 0, and does y depend on x there?"),
     ),
     variants=("""\
 def who_sees_whom(attend, x):
@@ -845,9 +857,6 @@ def who_sees_whom(attend, x):
         other[s] += torch.randn_like(x[s])
         columns.append((attend(other) != before).any(dim=1))
     return torch.stack(columns, dim=1)""", """\
-def who_sees_whom(attend, x):
-    slopes = torch.autograd.functional.jacobian(attend, x)
-    return torch.einsum("tesc->ts", slopes.abs()) > 1e-8""", """\
 def who_sees_whom(attend, x):
     T = len(x)
     sees = [[False] * T for _ in range(T)]
