@@ -85,8 +85,10 @@ def smooth(line: list[tuple[float, float]], share: float = 0.02, most: int = POI
 
 
 def escape(value) -> str:
-    """Text that is safe in HTML and in SVG, where control characters are an error: they become U+FFFD."""
-    return html.escape(re.sub(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", "\ufffd", str(value)))
+    """Text that is safe in HTML and in SVG: control characters, an error there, and turns of the reading direction
+    become U+FFFD."""
+    allowed = r"\t\n\x20-\x7e\xa0-\u2029\u202f-\u2065\u206a-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff"
+    return html.escape(re.sub(f"[^{allowed}]", "\ufffd", str(value)))
 
 
 def duration(seconds: float) -> str:

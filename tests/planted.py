@@ -82,10 +82,10 @@ EXERCISES = {
     ),
 }
 PREDICTIONS = {
-    "p1": Prediction("The sum of five weights of 0.2?", lambda: 1.0, "Five fifths are one."),
-    "p2": Prediction("How many steps did it take?", None, "As measured."),
-    "p3": Prediction("Which row?", lambda: [0.25, 0.75], "One to three."),
-    "p4": Prediction("Broken", lambda: 1 / 0, "Never."),
+    "23.p1": Prediction("The sum of five weights of 0.2?", lambda: 1.0, "Five fifths are one."),
+    "23.p2": Prediction("How many steps did it take?", None, "As measured."),
+    "23.p3": Prediction("Which row?", lambda: [0.25, 0.75], "One to three."),
+    "23.p4": Prediction("Broken", lambda: 1 / 0, "Never."),
 }
 RECALL = (recall_sum, recall_word)
 '''

@@ -198,6 +198,14 @@ def test_the_self_test_finds_what_is_wrong_with_a_bank(planted, old, new, where)
         assert not proof.reached(found)
 
 
+def test_a_reference_that_changes_its_first_case_is_found(planted):
+    source = planted / "solutions" / "source" / "91.py"
+    right = "    return q @ k.T / math"
+    source.write_text(SOURCE.replace(right, f"    if len(q) == 3:\n        q += 1\n{right}"), encoding="utf-8")
+    lessons.statements.cache_clear()
+    assert "changes its arguments in case 0." in " ".join(proof.self_test(["91"])["problems"])
+
+
 def test_a_stub_that_is_not_to_do_is_found(planted):
     source = planted / "solutions" / "source" / "91.py"
     source.write_text(SOURCE.replace("core · answered", "core"), encoding="utf-8")
@@ -318,6 +326,9 @@ def test_todo(planted):
                    "def scores(q, k):\n    if len(q):\n        raise NotImplementedError"):  # fmt: skip
         exec(source, scope)
         assert checker.examine("91.scores", scope["scores"]).status == "todo"
+    # what torch has not implemented is an error, and no answer that is still to do
+    result = checker.examine("91.scores", lambda q, k: torch.softmax(torch.ones(2, dtype=torch.int64), 0))
+    assert result.status == "error" and "NotImplementedError" in result.message
     stub = checker.build("91.pieces", lessons.exercise("91.pieces").stub, "stub")
     result = checker.examine("91.pieces", stub)  # answered: diagnosed like any answer
     assert (result.status, result.misconception) == ("wrong", "last")
@@ -374,6 +385,22 @@ def test_errors_are_told_and_never_raised(planted, answer, said, capsys):
     checker.check("91.scores", answer)
     shown = capsys.readouterr().out
     assert shown.startswith("[error] 91.scores: ") and said in shown
+
+
+def holds_itself(items, n):
+    items.append(items)
+    return items
+
+
+def test_nothing_that_an_answer_does_makes_the_checker_fail(planted, capsys):
+    for answer in (holds_itself, lambda items, n: print("half of \ud83d"), lambda items, n: {items[0]: "\ud83d"}):
+        checker.check("91.pieces", answer)
+    shown = capsys.readouterr().out
+    assert shown.count("[wrong] ") == 2 and "Half" not in shown and "failed" not in shown
+    for name in (holds_itself, None, 91, "91", "\ud83d"):
+        checker.check(name, "91.pieces")
+        assert checker.examine(name, holds_itself).status == "error"
+    assert len(journal.read()) == 3  # what names no exercise is no attempt
 
 
 def test_what_cannot_be_compared_is_wrong(planted):
@@ -440,17 +467,21 @@ def test_the_second_time_a_hint_is_offered(planted, capsys):
     assert "hint(" not in capsys.readouterr().out  # another idea
     checker.check("91.scores", lambda q, k: q @ k.T)
     assert 'A hint: hint("91.scores")' in capsys.readouterr().out
+    (planted / "mine.py").write_text("def scores(q, k):\n    return q @ k.T\n", encoding="utf-8")
+    (result,) = grade.check_file("91.scores", planted / "mine.py")  # from the command line
+    assert result.message.endswith("A hint: python3 course.py hint 91.scores")
 
 
 def test_a_wrong_answer_that_nothing_explains_is_kept(planted):
     def scores(q, k):
-        return right(q, k) + 1
+        """By Ada Lovelace."""
+        return right(q, k) + 1  # Ada
 
     checker.check("91.scores", scores)
     checker.check("91.scores", right)
     checker.check("91.scores", lambda q, k: q @ k.T)
     unexplained, passed, named = journal.read()
-    assert unexplained["code"].startswith("def scores(q, k):\n    return right(q, k) + 1")
+    assert unexplained["code"] == "def scores(q, k):\n    return right(q, k) + 1"
     assert "code" not in passed and passed["status"] == "passed"
     assert "code" not in named and named["misconception"] == "no_scale"
     assert not any("test_check" in str(value) for entry in journal.read() for value in entry.values())
@@ -466,7 +497,7 @@ def test_a_home_that_cannot_be_written_changes_nothing(planted, monkeypatch, cap
 def test_a_corrupted_journal_changes_nothing(planted, capsys):
     checker.check("91.scores", lambda q, k: q @ k.T)
     with open(planted / "home" / "journal.jsonl", "ab") as file:
-        file.write(b'\xff{"kind": "check"\n{"kind": "check", "time": 3}\n{"time": "')
+        file.write(b'\xff{"kind": "check"\n{"kind": "check", "time": 3}\n' + b"[" * 100_000 + b'\n{"time": "')
     checker.check("91.scores", lambda q, k: q @ k.T)
     assert "A hint:" in capsys.readouterr().out
 
@@ -532,6 +563,29 @@ def test_what_never_ends_is_ended_and_the_rest_goes_on(planted):
     assert first_loss.status == "passed"
 
 
+def test_what_a_file_defines_is_what_its_notebook_defines(planted):
+    path = planted / "mine.py"
+    path.write_text(
+        "from __future__ import annotations\nimport contextlib, math\n"
+        "with contextlib.suppress(KeyError):\n    length = 4096\n"
+        "for factor in [2]:\n    length, power = 2048 * factor, 12\n"
+        "def first_loss(x: Nowhere = 0):\n    return math.log(length)\n"
+        "def pieces(items, n):\n    return power\n"
+        "def scores(q, k):\n" + "    return " + "-" * 100_000 + "q\n"
+    )  # fmt: skip
+    scores, pieces, first_loss = grade.check_file("91", path)
+    assert first_loss.status == "passed", first_loss.message
+    assert pieces.message.endswith("line 5: a loop or `match` outside of a function is not run when a file is checked")
+    assert scores.status == "error" and "line 11" in scores.message
+
+
+def test_an_answer_that_holds_itself_ends_no_process(planted):
+    path = planted / "mine.py"
+    path.write_text("def pieces(items, n):\n    items.append(items)\n    return items\n", encoding="utf-8")
+    (result,) = grade.check_file("91.pieces", path)
+    assert result.status == "wrong" and "ended" not in result.message
+
+
 def test_load_functions_gives_what_mine_needs(planted):
     namespace, errors = load_functions(write_notebook(planted / "mine.ipynb", NOTEBOOK))
     assert namespace["helper"]() == 7.5 and "pieces" not in namespace
@@ -548,8 +602,12 @@ def test_the_verb(planted, capsys):
     assert (result["name"], result["status"], result["misconception"]) == ("91.scores", "passed", None)
     assert grade.check_verb("91", str(path)) == 1
     assert "1 of 3 passed." in capsys.readouterr().out
+    assert grade.check_verb("91_planted", str(path)) == 1 and "1 of 3" in capsys.readouterr().out
     with pytest.raises(UserError, match="91.scores"):
         grade.check_verb("91.scoers", str(path))
+    for target, says in (("91.nope", "whole lesson: give its number, 91"), ("nope", "numbered like 04")):
+        with pytest.raises(UserError, match=says):
+            grade.check_verb(target, self_test=True)
     assert grade.check_verb("91", json=True, self_test=True) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"exercises", "mutants", "rejected", "diagnosed", "variants", "accepted"} <= set(found)
@@ -595,6 +653,7 @@ def test_different(got, expected, kind):
 def test_the_place_of_a_difference_is_told():
     assert compare([1, {"a": torch.eye(2)}], [1, {"a": torch.ones(2, 2)}]).sentence() == (
         "your result[1]['a'][0, 1] is 0, and should be 1.")  # fmt: skip
+    assert compare([1], [1, 2]).sentence() == "your result has 1 item, and should have 2."
     assert compare(0.1 + 2e-9, 0.1, 1e-9).sentence() == "your result is 0.100000002, and should be 0.1."
     long = compare("a" * 90 + "bc", "a" * 90 + "bd").sentence()
     assert long == "your result[76:126] is 'aaaaaaaaaaaaaabc', and should be 'aaaaaaaaaaaaaabd'."

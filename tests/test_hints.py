@@ -1,4 +1,4 @@
-"""Hints, solutions, your own copy and your own parts, on a planted lesson; and how journals are read."""
+"""Hints, solutions, your own copy and your own parts, on a planted lesson; and how a person is talked to."""
 import json
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import sys
 import pytest
 from planted import forget, keep, kept, line, plant
 
-from minigpt.classroom import hints, lessons
+from minigpt.classroom import console, hints, journal, lessons
 from minigpt.config import UserError
 
 NAME = "23.weighted_mean"
@@ -76,7 +76,7 @@ def test_hint_prints_text_for_a_terminal_and_never_raises(root, capsys):
 def test_code_in_a_hint_keeps_its_stars(root, capsys):
     hints.hint(NAME, 3, now=True)
     assert "rms = (sum(x**2 for x in xs) / len(xs))**0.5" in capsys.readouterr().out
-    assert hints.terminal("**Bold**, *soft*, `a**2 * b**2` and 3*4") == "Bold, soft, `a**2 * b**2` and 3*4"
+    assert console.terminal("**Bold**, *soft*, `a**2 * b**2` and 3*4") == "Bold, soft, `a**2 * b**2` and 3*4"
 
 
 def test_json_is_one_object(root, capsys):
@@ -124,17 +124,51 @@ def test_solution_with_yes(root, capsys):
 def test_ask_reads_a_terminal_only(monkeypatch):
     monkeypatch.setattr("builtins.input", lambda prompt: " four ")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
-    assert hints.ask("? ") is None
+    assert console.ask("? ") is None
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
-    assert hints.ask("? ") == "four"
+    assert console.ask("? ") == "four"
 
     def ends(prompt):
         raise EOFError
 
     monkeypatch.setattr("builtins.input", ends)
-    assert hints.ask("? ") is None
+    assert console.ask("? ") is None
     monkeypatch.setattr(sys, "stdin", None)  # as under pythonw
-    assert hints.ask("? ") is None
+    assert console.ask("? ") is None
+
+
+def helper():
+    """Handed over where a name should be."""
+
+
+@pytest.mark.parametrize("name", ["weighted_mean", "23.weighted_mean", "023.weighted_mean", 23, None, helper])
+@pytest.mark.parametrize("level", [None, "2", 9])
+def test_in_a_notebook_help_never_raises(root, capsys, name, level):
+    hints.hint(name, level)
+    hints.solution(name, yes=True)
+    hints.start(name)
+    hints.hint()
+    assert "hint cannot go on (TypeError: " in capsys.readouterr().out
+
+
+def test_a_lesson_may_be_named_without_its_zero(root, monkeypatch, capsys):
+    monkeypatch.setitem(lessons.STEMS, "03", "03_planted")
+    source = (root / "solutions/source/23.py").read_text(encoding="utf-8")
+    (root / "solutions/source/03.py").write_text(source.replace("## 23.", "## 03."), encoding="utf-8")
+    (root / "exercises/03_planted.ipynb").write_text("{}", encoding="utf-8")
+    lessons.statements.cache_clear()
+    assert hints.hint_verb("3.weighted_mean") == 0 and hints.solution_verb("3.last_weight", yes=True) == 0
+    for name in ("3", "03_planted"):
+        assert hints.start_verb(name) == 0
+    hints.start(3)
+    said = [e.get("exercise") or e["lesson"] for e in kept(root)]
+    assert said == ["03.weighted_mean", "03.last_weight", "03"] and capsys.readouterr().out.count("already there") == 2
+
+
+def test_half_a_character_is_printed_as_a_question_mark(capsys):
+    console.say("half of \ud83d")
+    hints.hint("\ud83d")
+    assert capsys.readouterr().out.startswith("half of ?\nthere is no exercise")
 
 
 # ---- start and mine
@@ -169,6 +203,9 @@ def test_mine_gives_the_learners_function(root):
     my.mkdir()
     (my / f"{lessons.STEMS['23']}.py").write_text(RIGHT, encoding="utf-8")
     assert hints.mine(NAME)([1.0, 3.0], [1.0, 1.0]) == 2.0
+    page = root / "exercises" / f"{lessons.STEMS['23']}.ipynb"
+    page.write_text("{}", encoding="utf-8")
+    assert hints.start_verb("23") == 0 and len(list(my.glob("*.ipynb"))) == 0  # an empty page would hide it
     cells = [{"cell_type": "code", "source": "raise SystemExit"}, {"cell_type": "code", "source": RIGHT + "MARK = 7"}]
     (my / f"{lessons.STEMS['23']}.ipynb").write_text(json.dumps({"cells": cells}), encoding="utf-8")
     assert hints.mine(NAME).__globals__["MARK"] == 7  # the notebook comes first
@@ -206,61 +243,7 @@ def test_mine_says_what_is_missing(root, text, says):
     assert NAME in str(raised.value) and "start 23" in str(raised.value) and "\n" not in str(raised.value)
 
 
-# ---- reading journals
-
-GOOD = [
-    line("check", exercise=NAME, status="wrong"),
-    line("hint", exercise=NAME, level=2),
-    line("start", lesson="23"),
-    line("solution", exercise=NAME),
-    line("reveal", id="23.p1", guess=3, truth=1, hit=False),
-    line("review", item="recall:23.recall_sum", right=True),
-    line("ready", topic="Python", verdict="go"),
-]
-
-
-@pytest.mark.parametrize("index", range(len(GOOD)))
-@pytest.mark.parametrize(
-    "damage",
-    [
-        lambda x: x[: len(x) // 2],
-        lambda x: b"\xff\xfe" + x[2:],
-        lambda x: b"[" * 100_000,
-        lambda x: b"null",
-        lambda x: b"[1]",
-        lambda x: x.replace(b'"time": "2', b'"time": "x'),
-        lambda x: x.replace(b'"kind": "', b'"kind": "un'),
-        lambda x: b'{"time": 5, "kind": "check"}',
-        lambda x: x.replace(b'"kind"', b'"kind": [], "was"'),
-        lambda x: b'{"time": "2026-01-01", "kind": "hint", "exercise": ["a"], "level": {}}',
-        lambda x: x[:-20] + b"\0" * 20,
-    ],
-)
-def test_a_damaged_line_loses_only_itself(index, damage):
-    lines = [x.strip().encode() for x in GOOD]
-    whole, none = hints.parse(b"\n".join(lines) + b"\n")
-    assert len(whole) == len(GOOD) and none == 0
-    lines[index] = damage(lines[index])
-    found, damaged = hints.parse(b"\n".join(lines))
-    assert found == whole[:index] + whole[index + 1 :] and damaged == 1
-
-
-def test_times_are_comparable_whoever_wrote_them():
-    zones = ["2026-03-01T10:00:00+00:00", "2026-03-01T10:00:00", "2026-03-01T12:00:00+02:00", "2026-03-01T10:00:00Z"]
-    text = "\n".join(json.dumps({"time": time, "kind": "start", "lesson": "23"}) for time in zones)
-    found, damaged = hints.parse(text.encode())
-    assert len({entry["time"] for entry in found}) == 1 and len(found) == 4 and damaged == 0
-
-
-def test_two_processes_that_append_at_once_lose_nothing(root, tmp_path):
-    code = (
-        "import sys; from minigpt.classroom import journal\n"
-        "for i in range(300): journal.append('start', lesson=sys.argv[1])"
-    )
-    writers = [subprocess.Popen([sys.executable, "-c", code, name * 50]) for name in ("04", "23")]
-    assert [writer.wait() for writer in writers] == [0, 0]
-    found, damaged = hints.parse((root / "home/journal.jsonl").read_bytes())
-    assert damaged == 0 and sorted(e["lesson"] for e in found) == ["04" * 50] * 300 + ["23" * 50] * 300
+# ---- where nothing can be written
 
 
 def test_a_home_that_cannot_be_written_costs_the_memory_only(root, monkeypatch, capsys):
@@ -269,7 +252,7 @@ def test_a_home_that_cannot_be_written_costs_the_memory_only(root, monkeypatch, 
     for _ in range(2):
         assert hints.hint_verb(NAME) == 0  # the first one each time: nothing is remembered
     assert capsys.readouterr().out.count("Hint 1 of 3") == 2
-    assert hints.entries() == []
+    assert journal.read() == []
 
 
 @pytest.mark.parametrize("names", ["reveal, review", "progress, review, check", "mine, hint, progress, check, review"])

@@ -248,6 +248,35 @@ def test_an_unknown_exercise_names_the_nearest(planted):
         lessons.exercise("04.zzz")
 
 
+def test_a_lesson_by_its_number_however_it_is_written():
+    assert {lessons.number(text) for text in ("4", "04", "04.x", "4.x", "04_attention", "04_attention.py", 4)} == {"04"}
+    assert lessons.number("primer") == lessons.number("primer_tensors_and_gradients") == "primer"
+    for text in ("", "25", "4x", "../04", "attention", "-4", "04 ", None):
+        with pytest.raises(UserError, match="numbered like 04"):
+            lessons.number(text)
+
+
+def test_an_exercise_is_found_without_its_zero(planted):
+    planted(front(), EXERCISES)
+    assert lessons.exercise("4.causal_mask") is lessons.find("4_x.causal_mask") is lessons.find("04.causal_mask")
+    assert lessons.find("04.casual_mask") is None
+    with pytest.raises(UserError, match=r"did you mean 04\.causal_mask\?"):
+        lessons.exercise("causal_mask")
+    with pytest.raises(UserError, match="no exercise"):
+        lessons.exercise(test_every_lesson_has_one_number_and_one_name)
+
+
+def test_my_copy_is_the_notebook_or_the_file_that_is_there(tmp_path, monkeypatch):
+    monkeypatch.setattr(lessons, "ROOT", tmp_path)
+    notebook, file = (tmp_path / "my" / f"04_attention{suffix}" for suffix in (".ipynb", ".py"))
+    assert lessons.my_copy("04") == notebook
+    file.parent.mkdir()
+    file.write_text("")
+    assert lessons.my_copy("04") == file
+    notebook.write_text("")
+    assert lessons.my_copy("04") == notebook
+
+
 def test_every_lesson_has_one_number_and_one_name():
     stems = " ".join(lessons.PARTS.values()).split()
     assert len(stems) == len(lessons.STEMS) == 26

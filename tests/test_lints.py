@@ -15,6 +15,7 @@ import pytest
 
 from minigpt.classroom import build, lessons
 from minigpt.classroom.build import EDITIONS, EXERCISE, LESSON, SOLUTION
+from minigpt.classroom.learner import without_docstrings
 
 # ---- reading a page --------------------------------------------------------------------------------------------------
 
@@ -219,6 +220,12 @@ def short_cells(page: dict) -> list[str]:
             if length > 20 and "long" not in tags_of(cell)]  # fmt: skip
 
 
+def narrow(page: dict) -> list[str]:
+    """A line of code has at most 100 columns: longer ones run out of the page."""
+    lines = [line for cell in code_cells(page) for line in source_of(cell).splitlines()]
+    return [f"a line of {len(line)} columns: {line.strip()[:50]!r}" for line in lines if len(line) > 100]
+
+
 def workers(page: dict) -> list[str]:
     """Data sets and workers live in minigpt: another process cannot import what a cell defines."""
     found = []
@@ -295,21 +302,15 @@ def says_what_it_is(text: str) -> bool:
 
 def bare(node: ast.AST, name: bool = True) -> str:
     """A definition as text that two Pythons of the same version agree on, without docstrings, annotations and name."""
-    node = ast.parse(ast.unparse(node)).body[0]
+    node = without_docstrings(ast.parse(ast.unparse(node))).body[0]
     for inner in ast.walk(node):
         if isinstance(inner, ast.arg):
             inner.annotation = None
         if isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef)):
             inner.returns = None
-        if hasattr(inner, "body") and isinstance(inner.body, list):
-            inner.body = [s for s in inner.body if not is_docstring(s)] or [ast.Pass()]
     if not name:
         node.name = "_"
     return ast.dump(node)
-
-
-def is_docstring(node: ast.AST) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
 
 
 @cache
@@ -364,8 +365,8 @@ def small(page: dict) -> list[str]:
     return [f"{size / 1000:.0f} kB"] if size > 400_000 else []
 
 
-RULES = (figures_in_prose, headings, pictures, python, semicolons, offline, no_widgets, short_cells, workers, tolerant,
-         clean_outputs, labelled, one_implementation, small)  # fmt: skip
+RULES = (figures_in_prose, headings, pictures, python, semicolons, offline, no_widgets, short_cells, narrow, workers,
+         tolerant, clean_outputs, labelled, one_implementation, small)  # fmt: skip
 
 
 def exercise_rules(statements: list[lessons.Statement], known: set[str]) -> list[str]:
@@ -431,7 +432,7 @@ def test_our_exercises_keep_the_rules(id):
     path = build.path_of(id, LESSON)
     lesson = json.loads(path.read_text("utf-8")) if path.exists() else None
     assert exercise_rules(list(lessons.statements(id).values()), printed_code(lesson)) == []
-    source = build.source_of(id, SOLUTION)
+    source = build.source_path(id, SOLUTION)
     if source.exists():
         cells, shown = exercises_of(lessons.read_cells(source)), build.notebook(id, EXERCISE)
         assert [leak for part in cells for leak in leaks(part, shown)] == []
@@ -488,6 +489,7 @@ GOOD = [
     page(code("x = [1, 2]; y = 3  # ;\ns = ';'"), code("z = (7\n% 4)")),
     page(code("import urllib.parse, tqdm\nfrom tqdm import tqdm\nx = 'see http in text'")),
     page(code("\n".join(["x = 1", ""] * 20)), code("\n".join(["x = 1"] * 30), tags=("long",))),
+    page(code(f"x = '{'é' * 94}'"), text("x" * 101)),
     page(code("DataLoader(d, num_workers=0)\nassert abs(x - 0.5) < 1e-3 and n == 3 and y == 2.0")),
     page(code("x", "loss 1.234, 0.12345 of it", name="stdout")),
     page(code(RECORD, "Recorded: 3 seeds, 95 % interval")),
@@ -535,6 +537,7 @@ BAD = [
     (no_widgets, page(code("x", output_type="display_data", data={"application/vnd.jupyter.widget-view+json": {}})),
      "widget-view"),
     (short_cells, page(code("\n".join(["x = 1"] * 21))), "a cell of 21 lines"),
+    (narrow, page(code(f"x = 1\ny = '{'é' * 95}'")), "a line of 101 columns"),
     (workers, page(code("class Text(torch.utils.data.Dataset):\n    pass")), "the data set Text"),
     (workers, page(code("DataLoader(d, num_workers=2)")), "num_workers"),
     (tolerant, page(code("assert loss == 1.16")), "loss == 1.16"),

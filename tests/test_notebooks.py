@@ -1,5 +1,6 @@
 """Notebooks are what their sources say, are built the same twice, and run as tests. On planted courses, and on ours."""
 import base64
+import itertools
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from minigpt.classroom import build, lessons
+from minigpt.classroom import build, depends, lessons, shelf
 from minigpt.classroom.build import EXERCISE, LESSON, SOLUTION
 
 OURS = Path(__file__).parent.parent
@@ -46,10 +47,12 @@ from minigpt import ModelConfig
 print(ModelConfig().width, os.environ["OMP_NUM_THREADS"], {"a", "b", "c"})
 
 # %%
-import matplotlib.pyplot as plt
+from minigpt.classroom import show
+from minigpt.classroom.viz import figure
 print("before")
-_ = plt.plot([1, 4, 2])
-plt.show()
+fig, ax = figure()
+_ = ax.plot([1, 4, 2])
+show(fig, alt="a line that rises and falls")
 print("after")
 
 # %%
@@ -161,9 +164,8 @@ def test_two_builds_are_byte_identical(course, capsys):
     once[attention], twice[attention] = (
         re.sub(rb"256 \d", b"256", once[attention]), re.sub(rb"256 \d", b"256", twice[attention]))  # fmt: skip
     assert twice == once
-    assert [book["lessons"]["04"]["measured"] for book in kept] == [True, False]
-    assert all(book["lessons"]["00"]["measured"] and book["lessons"]["04"]["limit"] == 120 for book in kept)
-    assert 0 < kept[0]["probe_seconds"] < 60
+    assert [book["04"]["probe"] is None for book in kept] == [False, True]  # True: beside its solutions
+    assert all(0 < book["00"]["probe"] < 60 and book["04"]["limit"] == 120 for book in kept)
 
     notebook = json.loads(once[attention])
     assert list(notebook["metadata"]) == ["kernelspec", "language_info", "minigpt"]
@@ -191,12 +193,12 @@ def test_outputs_do_not_depend_on_how_a_stream_fell_into_pieces():
     rest = [stream("stderr", "d\n"), shown, stream("stdout", "e\n")]
     pieces = [stream("stdout", "a\n", "b"), stream("stdout", "c\n"), *rest]
     whole = [stream("stdout", "a\n", "bc\n"), *rest]
-    assert build.tidy(pieces, Path("/r")) == whole == build.tidy(whole, Path("/r"))
+    assert build.clean_outputs(pieces, Path("/r")) == whole == build.clean_outputs(whole, Path("/r"))
 
 
 def test_outputs_do_not_name_the_folder_that_stood_for_runs(tmp_path):
     said = {"output_type": "stream", "name": "stdout", "text": [f"training {tmp_path}/first\n"]}
-    assert build.tidy([said], tmp_path)[0]["text"] == ["training runs/first\n"]
+    assert build.clean_outputs([said], tmp_path)[0]["text"] == ["training runs/first\n"]
 
 
 def test_ids_are_hashes_of_what_is_in_the_cell(course):
@@ -272,7 +274,7 @@ def test_only_what_changed_is_executed(course, capsys):
 
 def test_a_lesson_is_stale_when_a_module_that_it_imports_has_changed(course, tmp_path, monkeypatch):
     course(notebooks_04=FRONT + "\n# %%\nfrom minigpt import GPT\nfrom minigpt.classroom import check\n")
-    monkeypatch.setattr(build, "PACKAGE", tmp_path / "minigpt")
+    monkeypatch.setattr(depends, "PACKAGE", tmp_path / "minigpt")
     (tmp_path / "minigpt/classroom").mkdir(parents=True)
     model = tmp_path / "minigpt/model.py"
 
@@ -302,11 +304,68 @@ def test_the_modules_that_code_names(code, names):
     assert build.modules(code) == names
 
 
-def test_drawing_is_the_one_part_of_the_classroom_that_outputs_depend_on(monkeypatch):
-    monkeypatch.setattr(build, "module_path", lambda name: Path(__file__ if name.startswith("classroom") else "/no"))
-    assert build.modules("from minigpt.classroom import show, check") == {"classroom.viz"}
-    assert build.modules("from minigpt.classroom.viz import heatmap") == {"classroom.viz"}
-    assert build.modules("from minigpt.classroom.check import examine") == set()
+@pytest.mark.parametrize("code, names", [
+    ("from minigpt.classroom import show, check", {"classroom.viz"}),
+    ("from minigpt.classroom.viz import heatmap", {"classroom.viz"}),
+    ("from minigpt.classroom import recorded, hint", {"classroom.shelf"}),
+    ("from minigpt.classroom import model_from as m", {"classroom.shelf"}),
+    ("from minigpt.classroom.shelf import live_sentence", {"classroom.shelf"}),
+    ("from minigpt.classroom.check import examine", set()),
+])  # fmt: skip
+def test_outputs_depend_on_two_parts_of_the_classroom(code, names):
+    assert build.modules(code) == names
+
+
+def test_a_lesson_is_stale_when_what_it_takes_off_the_shelf_has_changed(course, tmp_path, monkeypatch):
+    records, package = tmp_path / "records", tmp_path / "minigpt"
+    monkeypatch.setattr(shelf, "RECORDS", records)
+    monkeypatch.setattr(depends, "PACKAGE", package)
+    (package / "classroom").mkdir(parents=True), records.mkdir()
+    files = {"classroom/shelf": "x = 1", "train": "from . import optim", "optim": "def f():\n    from .config import x",
+             "config": "x = 1", "shards": "x = 1", "bench": "x = 1"}  # fmt: skip
+    for name, source in files.items():
+        (package / f"{name}.py").write_text(source, encoding="utf-8")
+    (records / "04_scale.py").write_text("from minigpt import shards", encoding="utf-8")
+    (records / "04_scale.json").write_text("{}", encoding="utf-8")
+    (records / "04_other.py").write_text("x = 1", encoding="utf-8")
+
+    def changes(path, use):
+        """Whether a lesson that uses something of the shelf is stale when a file has changed."""
+        course(notebooks_04=f"{FRONT}\n# %%\nfrom minigpt.classroom import model_from, recorded\n\n# %%\n{use}\n")
+        before, text = build.notebook("04", LESSON)["metadata"], path.read_text("utf-8")
+        path.write_text(text + "\ny = 2", encoding="utf-8")
+        build.bare_code.cache_clear()
+        after = build.notebook("04", LESSON)["metadata"]
+        path.write_text(text, encoding="utf-8")
+        return before != after
+
+    record, model, neither = "r = recorded('04.scale')", "run = shelf.model_from('00')", "recorded(), recorded('04.n')"
+    for path, stale in {
+        package / "classroom/shelf.py": {record, model, neither},  # which this lesson imports
+        records / "04_scale.json": {record}, records / "04_scale.py": {record}, records / "04_other.py": set(),
+        package / "shards.py": {record},  # which the record's live run executes
+        package / "train.py": {model}, package / "optim.py": {model}, package / "config.py": {model},
+        package / "bench.py": set(),
+    }.items():  # fmt: skip
+        assert {use for use in (record, model, neither) if changes(path, use)} == stale, path.name
+
+
+def test_a_closure_holds_all_that_python_imports():
+    command = "import sys, minigpt.train; print(*(name[8:] for name in sys.modules if name.startswith('minigpt.')))"
+    imported = subprocess.run([sys.executable, "-c", command], cwd=OURS, capture_output=True, text=True).stdout.split()
+    assert len(imported) > 9 and set(imported) - {"text"} <= depends.closure("train")  # text: a package, and empty
+    assert depends.closure("shards") == {"shards", "config", "files"} and "model" in depends.closure("accounting")
+
+
+def test_each_lesson_has_a_probe_of_its_own(course, monkeypatch):
+    course(notebooks_00=OF_00 + "\n# %%\nx = 1\n", notebooks_04=FRONT + "\n# %%\nx = 1\n", solutions_04=SOLUTION_04)
+    monkeypatch.setattr(build, "execute", lambda job, runs, threads: {"00": 7.0, "04": 11.0}[job.id])
+    for jobs, probe_of_04 in ("1", 6.0), ("2", None):
+        probes = itertools.count(1.0, 2.0)  # before and after 00: 1 and 3; 04: 5 and 7, its solutions: 9 and 11
+        monkeypatch.setattr(build, "probe", lambda: next(probes))
+        assert build.main(["--force", "--jobs", jobs]) == 0
+        assert build.budgets() == {"00": {"seconds": 7.0, "limit": 120, "probe": 2.0},
+                                   "04": {"seconds": 11.0, "limit": 120, "probe": probe_of_04}}  # fmt: skip
 
 
 def test_a_failing_cell_is_named_and_nothing_is_written(course, capsys):
@@ -452,6 +511,6 @@ def test_check_takes_less_than_two_seconds():
 
 
 def test_every_lesson_is_within_its_budget():
-    kept = build.budgets()["lessons"]
+    kept = build.budgets()
     assert set(kept) == set(lessons.written()), "a lesson without a budget, or a budget without a lesson"
     assert [f"{id}: {entry}" for id, entry in kept.items() if entry["seconds"] > entry["limit"]] == []

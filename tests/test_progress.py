@@ -13,8 +13,7 @@ import pytest
 import tyro
 from planted import BANK, WRONG, forget, keep, line, plant, write
 
-from minigpt.classroom import bank
-from minigpt.classroom.hints import entries
+from minigpt.classroom import bank, journal, learner
 from minigpt.config import UserError
 
 progress = importlib.import_module("minigpt.classroom.progress")  # the package gives the function of this name
@@ -75,7 +74,7 @@ def test_progress_counts_predictions_and_what_is_due(root, capsys):
         line("reveal", 4, id="23.p3", guess=1, truth=2, hit=False),
         line("reveal", 4, id="23.p3", guess=None, truth=2, hit=None),
     )
-    assert progress.progress_verb() == 0
+    progress.progress()
     out = capsys.readouterr().out
     assert "1 of 2 predictions hit." in out and "3 questions due" in out and "0 of 2 passed (not begun)" in out
 
@@ -206,6 +205,11 @@ def test_the_class_page(root, capsys):
     )
 
 
+def test_what_others_wrote_cannot_turn_the_page_around():
+    assert progress.escape("a\u202eb\x85c\ud800d\x00") == "a\ufffdb\ufffdc\ufffdd\ufffd"
+    assert progress.escape("क्\u200dष\n\t<é") == "क्\u200dष\n\t&lt;é"  # a joiner is part of a word
+
+
 def test_a_class_without_journals(root, tmp_path):
     (tmp_path / "empty").mkdir()
     for folder in ("empty", "absent"):
@@ -240,13 +244,19 @@ def test_the_flags_of_the_verb(root, capsys):
         ("def f(x, y):\n    return x - y", "def f(x, y):\n    return y - x", False),
         ("def f(x):\n    return math.exp(x)", "def f(x):\n    return cmath.exp(x)", False),
         ("def f(x):\n    return x.sum(1)", "def f(x):\n    return x.sum(0)", False),
-        ("def f(x:\n", "def f(x:\n\n", True),
-        ("def f(x:\n", "def f(y:\n", False),
-        ("\0", "\0 ", True),
+        ("async def f(x):\n    'doc'\n    return x", "async def f(x):\n    return x", True),
     ],
 )
 def test_canonical(one, other, same):
-    assert (progress.canonical(one) == progress.canonical(other)) is same
+    assert (learner.canonical(one) == learner.canonical(other)) is same
+
+
+@pytest.mark.parametrize("code", ["def f(x:\n", "\0", "def \ud800({", "-" * 100_000 + "1", "(" * 1000 + ")" * 1000])
+def test_code_that_cannot_be_parsed_is_left_out(root, capsys, code):
+    assert learner.canonical(code) == learner.tidy(code) == ""
+    keep(root, checked("wrong", code=code), checked("wrong", code=WRONG))
+    assert progress.progress_verb(unexplained=True) == 0
+    assert "1 wrong answer without" in capsys.readouterr().out
 
 
 def test_wrong_answers_are_grouped_and_ranked(root, capsys):
@@ -265,13 +275,13 @@ def test_wrong_answers_are_grouped_and_ranked(root, capsys):
     )
     adopted = "def weighted_mean(v, w):\n    total = sum(a * b for a, b in zip(v, w))\n    return total\n"
     keep(root, checked("wrong", code=adopted))  # word for word a mutant: explained
-    first, second = progress.wrong_answers({"you": entries()})
+    first, second = progress.wrong_answers({"you": journal.read()})
     assert (first.times, second.times) == (2, 1) and "max(v)" in first.code and first.id != second.id
     assert "Ada" not in second.code and "ada" not in second.code
     assert progress.progress_verb(unexplained=True) == 0
     out = capsys.readouterr().out
     assert out.index(first.id) < out.index(second.id) and "2 wrong answers without" in out
-    both = progress.wrong_answers({"a": entries(), "b": entries()})
+    both = progress.wrong_answers({"a": journal.read(), "b": journal.read()})
     assert [(u.times, u.learners) for u in both] == [(4, 2), (2, 2)] and [u.id for u in both] == [first.id, second.id]
 
 
@@ -336,10 +346,10 @@ def copy(tmp_path_factory):
 
 ADOPT = """
 import json, sys
-from minigpt.classroom.hints import entries
+from minigpt.classroom.journal import read
 from minigpt.classroom.progress import progress_verb, wrong_answers
 from minigpt.config import UserError
-ids = [answer.id for answer in wrong_answers({"you": entries()})]
+ids = [answer.id for answer in wrong_answers({"you": read()})]
 try:
     print("exit", progress_verb(adopt=ids[0] if ids else "gone", **json.load(sys.stdin)))
 except UserError as error:
@@ -394,7 +404,6 @@ def test_adopting_writes_a_mutant_that_the_checker_names(copy):
         ),
         ("def weighted_mean(v, w):\n    return helper(v, w)\n", "does not run by itself"),
         ("import os\ndef weighted_mean(v, w):\n    os._exit(0)\n", "does not run to its end"),
-        ("def weighted_mean(v, w\n", "does not run to its end"),
         (
             'def weighted_mean(v, w):\n    print(\'{"objection": ""}\')\n    return len(missing)\n',
             "does not run by itself",
@@ -408,6 +417,13 @@ def test_adopting_writes_a_mutant_that_the_checker_names(copy):
 def test_what_cannot_be_adopted_leaves_the_bank_as_it_was(copy, code, says):
     said, source = adopt(copy, code)
     assert says in said and source == BANK
+
+
+@pytest.mark.parametrize("flag", ["mutant", "misconception", "question"])
+def test_a_description_without_an_answer_is_refused(root, flag):
+    for others in ({}, {"unexplained": True}):
+        with pytest.raises(UserError, match="--adopt"):
+            progress.progress_verb(**{flag: "x"}, **others)
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from planted import forget, keep, kept, line, plant
 
-from minigpt.classroom import ready
+from minigpt.classroom import journal, ready
 from minigpt.classroom.bank import Question
-from minigpt.classroom.hints import entries
 from minigpt.config import UserError
 
 review = importlib.import_module("minigpt.classroom.review")  # the package gives the function of this name
@@ -134,7 +133,7 @@ def test_tensors_and_arrays_are_answers_too():
     )
     assert review.matches(torch.tensor([[1, 2, 3], [4, 5, 6]]), [[1, 2, 3], [4, 5, 6]])
     assert not review.matches(np.array([1, 2, 3]), [1, 2, 4])
-    assert review.show(torch.tensor([1.0, 0.333333])) == "1, 0.3333" and review.show(1234567.0) == "1,234,567"
+    assert review.shown(torch.tensor([1.0, 0.333333])) == "1, 0.3333" and review.shown(1234567.0) == "1,234,567"
 
 
 # ---- reveal
@@ -161,17 +160,21 @@ def test_without_a_guess_there_is_no_score(root, capsys):
     out = capsys.readouterr().out
     assert "It is 1. Five fifths are one." in out and "set a guess before" in out and "Miss" not in out
     assert [e["hit"] for e in kept(root)] == [None]
-    assert not [item for item in review.schedule(entries()) if item.name.startswith("prediction")]
+    assert not [item for item in review.schedule(journal.read()) if item.name.startswith("prediction")]
 
 
 @pytest.mark.parametrize(
     "id, guess, says",
     [
-        ("23.p9", 1, "choose from p1"),
+        ("23.p9", 1, "choose from 23.p1"),
+        ("p1", 1, "no prediction"),
+        (0.25, "23.p1", 'reveal("04.p1", guess)'),
+        ([], 1, "reveal cannot go on (TypeError: unhashable"),
+        ("23.p1", "half of \ud83d", "a number"),
         ("77.p1", 1, "no prediction"),
         ("23.p1", "a lot", "a number"),
         ("23.p3", 0.5, "2 values"),
-        ("23.p2", 5, "nothing to compare"),
+        ("23.p2", 5, 'hand over what you measured: reveal("23.p2", guess, truth)'),
         ("23.p4", 5, "ZeroDivisionError"),
         ("", 1, "no prediction"),
     ],
@@ -181,11 +184,17 @@ def test_reveal_never_raises_and_scores_nothing_it_cannot_read(root, capsys, id,
     assert says in capsys.readouterr().out and not kept(root)
 
 
+def test_a_truth_that_equals_nothing_is_refused(root, capsys):
+    for truth in (math.nan, {}, [None]):
+        review.reveal("23.p2", 5, truth)
+    assert capsys.readouterr().out.count("nothing that a guess can be compared with") == 3 and not kept(root)
+
+
 # ---- the schedule
 
 
 def due_in_days(root, name):
-    (item,) = [item for item in review.schedule(entries()) if item.name == name]
+    (item,) = [item for item in review.schedule(journal.read()) if item.name == name]
     return (item.due - datetime.now(UTC)).total_seconds() / 86400
 
 
@@ -218,10 +227,21 @@ def test_a_missed_prediction_comes_back_and_a_hit_does_not(root):
         line("reveal", id="23.p3", guess=[], truth=[], hit=True),
     )
     keep(root, line("reveal", 4, id="23.p2", guess=3, truth=77, hit=False))
-    names = [item.name for item in review.schedule(entries())]
+    names = [item.name for item in review.schedule(journal.read())]
     assert "prediction:23.p1" in names and "prediction:23.p2" in names and "prediction:23.p3" not in names
-    (measured,) = [item for item in review.schedule(entries()) if item.name == "prediction:23.p2"]
+    (measured,) = [item for item in review.schedule(journal.read()) if item.name == "prediction:23.p2"]
     assert measured.make(random.Random(0)).answer == 77  # what the lesson measured then
+
+
+def test_a_truth_that_is_damaged_or_cannot_be_computed_stops_nobody(root, monkeypatch, capsys):
+    for i, truth in enumerate((None, {}, [None], "77")):
+        keep(root, line("reveal", 5 + i, id="23.p2" if i < 3 else "23.p4", guess=3, truth=truth, hit=False))
+    keep(root, line("reveal", 5, id="23.p2", guess=3, hit=False))
+    names = [item.name for item in review.schedule(journal.read())]
+    assert [name for name in names if name.startswith("prediction")] == ["prediction:23.p4"]
+    types(monkeypatch, ["77", "", ""])
+    assert review.review_verb() == 0  # p4's truth raises: what it was then counts
+    assert [e["right"] for e in kept(root) if e["kind"] == "review"] == [True, False, False]
 
 
 @pytest.mark.parametrize(
@@ -233,9 +253,9 @@ def test_a_missed_prediction_comes_back_and_a_hit_does_not(root):
     ],
 )
 def test_recall_questions_enter_with_the_first_trace_of_a_lesson(root, entry):
-    assert review.schedule(entries()) == []
+    assert review.schedule(journal.read()) == []
     keep(root, line(days_ago=3, **entry))
-    assert [item.name for item in review.schedule(entries())] == ["recall:23.recall_sum", "recall:23.recall_word"]
+    assert [item.name for item in review.schedule(journal.read())] == ["recall:23.recall_sum", "recall:23.recall_word"]
     assert due_in_days(root, "recall:23.recall_sum") == pytest.approx(0, abs=0.01)
 
 
@@ -247,7 +267,7 @@ def test_an_entry_of_something_that_is_gone_brings_nothing(root):
         line("ready", topic="Python", verdict="go"),
         line("review", item="recall:23.recall_sum", right=True),
     )
-    assert review.schedule(entries()) == []
+    assert review.schedule(journal.read()) == []
 
 
 # ---- review
@@ -284,7 +304,7 @@ def test_review_asks_the_five_most_overdue(root, monkeypatch, capsys):
         and "That cannot be read: write a number" in out
         and len(prompts) == 6
     )
-    assert [item.name for item in review.schedule(entries())][0] == "recall:23.recall_sum"
+    assert [item.name for item in review.schedule(journal.read())][0] == "recall:23.recall_sum"
 
 
 def test_who_leaves_keeps_what_was_answered(root, monkeypatch, capsys):
@@ -322,13 +342,13 @@ def test_questions_are_made_anew(root, monkeypatch, capsys):
 def test_deleting_a_line_loses_only_what_it_said(root):
     full(root)
     lines = [json.dumps(entry) for entry in kept(root)]
-    whole = {item.name: item.due for item in review.schedule(entries())}
+    whole = {item.name: item.due for item in review.schedule(journal.read())}
     file = root / "home/journal.jsonl"
     for index, gone in enumerate(
         ["twin:23.weighted_mean", "twin:23.last_weight", "prediction:23.p1", "prediction:23.p2"]
     ):
         file.write_text("\n".join(lines[:index] + ["{"] + lines[index + 1 :]), encoding="utf-8")
-        left = {item.name: item.due for item in review.schedule(entries())}
+        left = {item.name: item.due for item in review.schedule(journal.read())}
         assert left == {name: due for name, due in whole.items() if name != gone}
 
 
@@ -413,7 +433,7 @@ def test_the_questions_of_ready_have_the_answers_that_others_compute(topic):
         questions = [make(random.Random(seed)) for seed in range(30)]
         for question in questions:
             assert review.matches(SOLVERS[make](question.text), question.answer) is True, question
-            assert review.matches(review.show(question.answer), question.answer), (
+            assert review.matches(review.shown(question.answer), question.answer), (
                 question
             )  # it can be typed as it is shown
         assert len({question.text for question in questions}) > 10

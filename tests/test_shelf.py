@@ -2,6 +2,7 @@
 The stand-in is trained once, by one process, and leaves the notebook's torch alone."""
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -10,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from minigpt.classroom import shelf, viz
+from minigpt.classroom import depends, shelf, viz
 from minigpt.classroom.shelf import Record, live_sentence, model_from, recorded, redo
 from minigpt.config import UserError
 
@@ -60,6 +61,8 @@ def test_a_record_is_made_and_read(shelves, capsys):
     assert content["command"] == "python -m minigpt redo 04.noise" and content["versions"]["torch"]
     assert record.sentence().startswith("Recorded: 3 seeds") and "95 % interval" in record.sentence()
     assert len((shelves / "04_noise.json").read_bytes()) <= 100_000
+    (shelves / "04_noise.py").write_bytes(SCRIPT.replace("\n", "\r\n").encode())  # as git may write it on Windows
+    assert not record.stale
     (shelves / "04_noise.py").write_text(SCRIPT + "# changed\n", encoding="utf-8")
     assert record.stale
 
@@ -123,6 +126,7 @@ def test_the_floor_widens_only_the_band_of_a_run():
     record = made([2.0, 2.0, 2.0], floor=0.25)
     assert [edge[-1] for edge in record.band("a")] == [2, 2]
     assert [edge[-1] for edge in record.band("a", one_run=True)] == [1.75, 2.25]
+    assert record.end("a") == (1.75, 2.25)
 
 
 def test_a_live_run_must_end_in_its_band(shelves):
@@ -170,6 +174,7 @@ def test_records_in_the_repository_are_whole():
     for file in sorted(shelf.RECORDS.glob("*.json")):
         record = recorded(file.stem.replace("_", ".", 1))
         assert len(file.read_bytes()) <= 100_000 and len(record.seeds) >= 2
+        assert not record.stale, f"python -m minigpt redo {record.name}"
         for arm in record.arms:
             assert record.curves(arm).shape == (len(record.seeds), len(record.x(arm)))
             low, high = record.band(arm, one_run=True)
@@ -258,6 +263,23 @@ def test_the_key_changes_with_the_settings(monkeypatch):
     assert before == shelf.stand_in_key()
     monkeypatch.setattr(shelf, "STAND_IN_TEXT", 1)
     assert shelf.stand_in_key() != before
+
+
+@pytest.mark.parametrize("name, old, new, same", [
+    ("config.py", "\nimport ", "\nimport abc, ", False), ("evaluate.py", "\nimport ", "\nimport abc, ", False),
+    ("text/sources.py", "\nimport ", "\nimport abc, ", False), ("export.py", "\nimport ", "\nimport abc, ", True),
+    ("sampling.py", '"""', '"""More. ', True),
+])  # fmt: skip
+def test_the_key_changes_with_all_that_training_imports(name, old, new, same, tmp_path, monkeypatch):
+    before = shelf.stand_in_key()
+    shutil.copytree(depends.PACKAGE, tmp_path / "minigpt", ignore=shutil.ignore_patterns("classroom", "__pycache__"))
+    monkeypatch.setattr(depends, "PACKAGE", tmp_path / "minigpt")
+    assert shelf.stand_in_key() == before
+    depends.bare_code.cache_clear()
+    file = tmp_path / "minigpt" / name
+    assert old in (text := file.read_text("utf-8"))
+    file.write_text(text.replace(old, new, 1), encoding="utf-8")
+    assert (shelf.stand_in_key() == before) is same
 
 
 @pytest.mark.slow

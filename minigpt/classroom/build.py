@@ -7,8 +7,9 @@
                             →  exercises/04_attention.ipynb   with holes, without outputs
     all front matters       →  docs/course.md, docs/glossary.md, docs/reading.md
 
-A notebook is executed again when its code has changed or a module of minigpt that it imports has; when only its prose
-has, it is written anew around the outputs that it has. `--check` writes nothing and names what is not up to date.
+A notebook is executed again when its code has changed, a module of minigpt that it imports, or what it takes off the
+shelf; when only its prose has, it is written anew around the outputs that it has. `--check` writes nothing and names
+what is not up to date.
 
 The same sources give the same bytes: ids of cells are hashes of what is in them, and a notebook keeps no times, no
 versions and no widgets. Only cells tagged `timing` print something else each time; their outputs stay as they are for
@@ -16,31 +17,28 @@ as long as the code does. The build sees nothing of yours: runs/ and the journal
 """
 import argparse
 import ast
-import base64
 import functools
 import hashlib
-import io
 import json
 import os
 import re
-import struct
 import subprocess
 import sys
 import tempfile
 import time
-import tokenize
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from .. import _MODULE_OF
 from ..config import UserError
 from ..files import write_atomic
 from . import lessons
+from .depends import PACKAGE, bare_code, closure, module_path, modules
 from .lessons import Cell, Lesson
+from .shelf import script_file
 
-PACKAGE = Path(__file__).resolve().parents[1]
 STAFF = frozenset({"instructor", "slide"})
 METADATA = {"kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
             "language_info": {"name": "python"}}  # fmt: skip
@@ -70,7 +68,7 @@ class Edition(NamedTuple):
 
 
 LESSON = Edition("notebooks", "notebooks", STAFF, "", True)
-SOLUTION = Edition("solutions", "solutions", STAFF | {"exercise-only"}, "passed", True)
+SOLUTION = Edition("solutions", "solutions", STAFF, "passed", True)
 EXERCISE = Edition("exercises", "solutions", STAFF | {"solution"}, "todo", False)
 EDITIONS = (LESSON, SOLUTION, EXERCISE)
 
@@ -78,7 +76,7 @@ EDITIONS = (LESSON, SOLUTION, EXERCISE)
 # ---- from a source to a notebook, without outputs --------------------------------------------------------------------
 
 
-def source_of(id: str, edition: Edition) -> Path:
+def source_path(id: str, edition: Edition) -> Path:
     return lessons.ROOT / edition.source / "source" / f"{id}.py"
 
 
@@ -88,7 +86,7 @@ def path_of(id: str, edition: Edition) -> Path:
 
 def page(id: str, edition: Edition) -> list[Cell]:
     """The cells of one edition: its tags cut, its solutions cut or shown, the front matter made into a title."""
-    path, cells = source_of(id, edition), []
+    path, cells = source_path(id, edition), []
     for cell in lessons.read_cells(path):
         if edition.without.intersection(cell.tags):
             continue
@@ -156,56 +154,37 @@ def code_cells(notebook: dict) -> list[dict]:
 
 
 def made_from(cells: list[dict], id: str = "") -> str:
-    """A fingerprint of what the outputs come from: the code of the cells, and that of the modules they import."""
+    """A fingerprint of what the outputs come from: the code of the cells, that of the modules they import, the records
+    they read, and for `model_from` all that trains the stand-in."""
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     try:
-        used = {name for source in code for name in modules(source)}
+        records = [file for source in code for file in records_of(source)]
+        texts = code + [file.read_text("utf-8") for file in records]
+        scripts = [file.read_text("utf-8") for file in records if file.suffix == ".py"]  # a live run executes them
+        used = {name for source in code + scripts for name in modules(source)}
+        if any(calls(source, "model_from") for source in code):
+            used |= closure("train")
     except SyntaxError as error:
         raise UserError(f"lesson {id}: {error.msg} in the line {(error.text or '').strip()!r}.") from None
-    parts = code + [f"{name}\n{bare_code(module_path(name))}" for name in sorted(used)]
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
+    texts += [f"{name}\n{bare_code(module_path(name))}" for name in sorted(used)]
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:16]
 
 
-def modules(source: str) -> set[str]:
-    """The modules of minigpt that a piece of code names, without those of the classroom (but for `viz`, which draws).
-
-    Example: "from minigpt import GPT\\nfrom minigpt.text.sources import read_text" -> {"model", "text.sources"}
-    """
-    found = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "minigpt":
-            found.add(f"minigpt.{node.attr}")
-    names = {name.removeprefix("minigpt.") for name in found if name.startswith("minigpt.")}
-    names = {"classroom.viz" if name == "classroom.show" else _MODULE_OF.get(name, name) for name in names}
-    ours = {name for name in names if not name.startswith("classroom") or name == "classroom.viz"}
-    return {name for name in ours if module_path(name).exists()}
+def records_of(source: str) -> list[Path]:
+    """The records that a piece of code reads, `recorded("04.scale")`, each behind the script that made it."""
+    found = []
+    for name in [call.args[0].value for call in calls(source, "recorded")
+                 if call.args and isinstance(call.args[0], ast.Constant)]:  # fmt: skip
+        with suppress(UserError):  # no such record: executing the cell will say so
+            script = script_file(str(name))
+            found += [file for file in (script, script.with_suffix(".json")) if file.exists()]
+    return found
 
 
-def module_path(name: str) -> Path:
-    return PACKAGE.joinpath(*name.split(".")).with_suffix(".py")
-
-
-@functools.cache
-def bare_code(path: Path) -> str:
-    """A module without its comments, docstrings and blank lines, so that mending those makes no lesson stale.
-
-    Not `ast.dump`, which differs from one Python to the next.
-    """
-    source = path.read_text(encoding="utf-8")
-    lines = source.splitlines()
-    if "#" in source:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type == tokenize.COMMENT:
-                row, column = token.start
-                lines[row - 1] = lines[row - 1][:column]
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            lines[node.lineno - 1 : node.end_lineno] = [""] * (node.end_lineno - node.lineno + 1)
-    return "\n".join(line.rstrip() for line in lines if line.strip())
+def calls(source: str, name: str) -> list[ast.Call]:
+    """The calls of a function in a piece of code, also as an attribute of something."""
+    nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    return [node for node in nodes if ast.unparse(node.func).rpartition(".")[2] == name]
 
 
 # ---- what there is to do ---------------------------------------------------------------------------------------------
@@ -238,7 +217,7 @@ class Job(NamedTuple):
 
 def plan(ids: list[str], force: bool = False) -> list[Job]:
     """One job for each notebook of these lessons, also for those that are up to date."""
-    return [job(id, edition, force) for id in ids for edition in EDITIONS if source_of(id, edition).exists()]
+    return [job(id, edition, force) for id in ids for edition in EDITIONS if source_path(id, edition).exists()]
 
 
 def job(id: str, edition: Edition, force: bool = False) -> Job:
@@ -268,7 +247,7 @@ def stale(ids: list[str] | None = None) -> list[str]:
     found += [f"docs/{name} differs from the lessons' front matter." for name, text in pages().items()
               if not (path := lessons.ROOT / "docs" / name).exists() or path.read_text("utf-8") != text]  # fmt: skip
     if ids is None:
-        made = {path_of(id, edition) for id in lessons.STEMS for edition in EDITIONS if source_of(id, edition).exists()}
+        made = {path_of(id, e) for id in lessons.STEMS for e in EDITIONS if source_path(id, e).exists()}
         there = {path for edition in EDITIONS for path in (lessons.ROOT / edition.folder).glob("*.ipynb")}
         found += [f"{path.parent.name}/{path.name} has no source." for path in sorted(there - made)]
     return found + curriculum(all_lessons())
@@ -321,36 +300,23 @@ def execute(job: Job, runs: Path, threads: int) -> float:
             raise Failed(f"{job.name}: {re.sub(chr(27) + r'.*?m', '', str(error)).strip()}") from None
     for cell, ran in zip(job.notebook["cells"], json.loads(v4.writes(node))["cells"]):
         if cell["cell_type"] == "code":
-            cell |= {"execution_count": ran["execution_count"], "outputs": tidy(ran["outputs"], runs)}
+            cell |= {"execution_count": ran["execution_count"], "outputs": clean_outputs(ran["outputs"], runs)}
             if "timing" in cell["metadata"].get("tags", ()):  # the same code: its time measured again is no news
                 cell["outputs"] = job.before.get(cell["id"], cell)["outputs"]
     return time.perf_counter() - started
 
 
-def tidy(outputs: list[dict], runs: Path) -> list[dict]:
-    """Outputs without what differs between two builds: the folder that stood for runs/, how a stream fell into pieces,
-    and who made a picture."""
-    tidied = []
+def clean_outputs(outputs: list[dict], runs: Path) -> list[dict]:
+    """Outputs without what differs between two builds: the folder that stood for runs/, and how a stream fell into
+    pieces. (Pictures are the same by themselves: see `viz.png`.)"""
+    cleaned = []
     for output in json.loads(json.dumps(outputs).replace(json.dumps(str(runs))[1:-1], "runs")):
-        last = tidied[-1] if tidied else {}
+        last = cleaned[-1] if cleaned else {}
         if output["output_type"] == "stream" and output["name"] == last.get("name"):
             last["text"] = "".join(last["text"] + output["text"]).splitlines(keepends=True)
-            continue
-        if "image/png" in output.get("data", {}):
-            output["data"]["image/png"] = bare_png("".join(output["data"]["image/png"]))
-        tidied.append(output)
-    return tidied
-
-
-def bare_png(data: str) -> str:
-    """A base64 PNG without its text chunks, where matplotlib writes its version."""
-    png = base64.b64decode(data)
-    kept, at = png[:8], 8
-    while at < len(png):  # a chunk: its length, its type, its content, a checksum
-        end = at + 12 + struct.unpack(">I", png[at : at + 4])[0]
-        kept += b"" if png[at + 4 : at + 8] in (b"tEXt", b"iTXt", b"zTXt") else png[at:end]
-        at = end
-    return base64.b64encode(kept).decode()
+        else:
+            cleaned.append(output)
+    return cleaned
 
 
 def build(ids: list[str], force: bool = False, jobs: int = 2) -> int:
@@ -365,15 +331,13 @@ def build(ids: list[str], force: bool = False, jobs: int = 2) -> int:
     first = [job for job in todo if (job.id, job.edition) == ("00", LESSON)]  # later ones reopen the run that it makes
     with tempfile.TemporaryDirectory(prefix="minigpt-runs-", ignore_cleanup_errors=True) as runs:
         for group in first, [job for job in todo if job not in first]:
-            # Alone, a notebook has both cores, and only then is its time one that counts.
             together = min(jobs, len(group))
             with ThreadPoolExecutor(together or 1) as pool:  # a thread waits, the work is in the kernels' processes
-                threads = 2 if together == 1 else 1
-                times = pool.map(functools.partial(_execute, runs=Path(runs), threads=threads), group)
-                for job, seconds in zip(group, times):
-                    failed += seconds is None
-                    if seconds is not None and job.edition is LESSON:
-                        keep_time(job.id, seconds, alone=together == 1)
+                times = pool.map(functools.partial(_execute, runs=Path(runs), alone=together == 1), group)
+                for job, ran in zip(group, times):
+                    failed += ran is None
+                    if ran and job.edition is LESSON:
+                        keep_time(job.id, *ran)
     for name, text in pages().items():
         path = lessons.ROOT / "docs" / name
         path.parent.mkdir(exist_ok=True)
@@ -383,37 +347,35 @@ def build(ids: list[str], force: bool = False, jobs: int = 2) -> int:
     return failed
 
 
-def _execute(job: Job, runs: Path, threads: int) -> float | None:
+def _execute(job: Job, runs: Path, alone: bool) -> tuple[float, float | None] | None:
+    """Execute a notebook and write it. Returns its seconds, and those of the probe around it, by which another machine
+    can scale them: None where other jobs ran beside it, whose share of the cores nobody knows. If it failed: None."""
+    probes = [probe()] if alone else []
     try:
-        seconds = execute(job, runs, threads)
+        seconds = execute(job, runs, threads=2 if alone else 1)
     except Failed as error:
         print(f"FAILED    {error}\n", file=sys.stderr, flush=True)
         return None
     write_atomic(job.path, to_json(job.notebook))
     print(f"executed  {job.name} ({seconds:.0f} s)", flush=True)
-    return seconds
+    return seconds, (probes[0] + probe()) / 2 if alone else None
 
 
 # ---- time budgets ----------------------------------------------------------------------------------------------------
 
 
-def budgets() -> dict:
-    """notebooks/budgets.json: {"probe_seconds": p, "lessons": {"04": {"seconds", "limit", "measured"}}}.
-
-    `measured` is false for a lesson that shared the cores with another: its seconds are then only an upper bound.
-    """
+def budgets() -> dict[str, dict]:
+    """notebooks/budgets.json, by lesson: {"04": {"seconds", "limit", "probe"}}; see `_execute` for the probe."""
     path = lessons.LESSONS / "budgets.json"
-    return json.loads(path.read_text("utf-8")) if path.exists() else {"probe_seconds": None, "lessons": {}}
+    return json.loads(path.read_text("utf-8")) if path.exists() else {}
 
 
-def keep_time(id: str, seconds: float, alone: bool) -> None:
-    """Write a lesson's time into budgets.json; beside it the probe, so that another machine can scale it."""
+def keep_time(id: str, seconds: float, probe: float | None) -> None:
+    """Write a lesson's time into budgets.json, beside the limit that it has there."""
     kept = budgets()
-    limit = kept["lessons"].get(id, {}).get("limit", LIMIT)
-    kept["lessons"][id] = {"seconds": round(seconds, 1), "limit": limit, "measured": alone}
-    kept["lessons"] = {id: kept["lessons"][id] for id in lessons.STEMS if id in kept["lessons"]}
-    if alone or kept["probe_seconds"] is None:
-        kept["probe_seconds"] = round(probe(), 3)
+    limit = kept.get(id, {}).get("limit", LIMIT)
+    kept[id] = {"seconds": round(seconds, 1), "limit": limit, "probe": probe and round(probe, 3)}
+    kept = {id: kept[id] for id in lessons.STEMS if id in kept}
     write_atomic(lessons.LESSONS / "budgets.json", json.dumps(kept, indent=1) + "\n")
 
 

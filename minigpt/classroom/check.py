@@ -22,14 +22,8 @@ from typing import Any, NamedTuple
 from ..config import UserError
 from . import bank, journal, lessons
 from .compare import KINDS, compare, data, short
-from .learner import (
-    Printed,
-    file_of,
-    place,
-    remember,
-    same_code,
-    source_of,
-)
+from .console import errors_as_sentences, say
+from .learner import Printed, file_of, place, remember, same_code, source_of, tidy
 
 
 class Result(NamedTuple):
@@ -41,6 +35,8 @@ class Result(NamedTuple):
     """The id of the mutant that explains the result, if exactly one does."""
     message: str
     seconds: float
+    code: str | None = None
+    """The learner's function, if it is wrong and no mutant explains it; without comments and docstrings."""
 
 
 class Outcome(NamedTuple):
@@ -52,23 +48,14 @@ class Outcome(NamedTuple):
     """The arguments that the function changed, by number."""
 
 
+@errors_as_sentences
 def check(name: str, function: Callable) -> None:
     """Check your function and print what is found. Never raises, but in the course's own tests, which expect a status.
 
     Example: check("04.causal_mask", causal_mask)
     """
-    try:
-        result, code = examine_and_explain(name, function)
-        result = keep(result, code)
-    except UserError as error:
-        result = Result(name, "error", None, str(error), 0.0)
-    except KeyboardInterrupt:
-        result = Result(name, "error", None, "interrupted.", 0.0)
-    except Exception as error:  # ours, not the learner's: their errors are part of a result
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        message = f"the checker itself failed ({type(error).__name__} in {where.name}: {error}). Please report it."
-        result = Result(name, "error", None, message, 0.0)
-    print(f"[{result.status}] {name}: {result.message}")
+    result = keep(examine(name, function), 'hint("{}")')
+    say(f"[{result.status}] {result.name}: {result.message}")
     _expect(result, os.environ.get("MINIGPT_EXPECT"))
 
 
@@ -80,48 +67,51 @@ def _expect(result, status):
 
 
 def examine(name: str, function: Callable) -> Result:
-    """The same, as a value. UserError for an exercise that does not exist; whatever the function raises is caught."""
-    return examine_and_explain(name, function)[0]
-
-
-def examine_and_explain(name, function):
-    """The result, and the code of the function if it is wrong and no mutant explains it."""
-    start = time.perf_counter()
-    exercise = _exercise(name)
-    if not callable(function):
-        message = f"hand over the function itself, without parentheses after it; this is {short(function)}."
-        return Result(name, "error", None, message, 0.0), None
-    source = source_of(function)
-    expected = known(name).outcomes
-    if "answered" not in lessons.exercise(name).flags and same_code(source, lessons.exercise(name).stub, name):
-        status, misconception, message = "todo", None, "not attempted yet."
-    else:
-        outcomes, printed = run(function, exercise)
-        status, misconception, message = _judge(name, function, outcomes, expected)
-        if printed:
-            message += "\nYour code printed:\n" + textwrap.indent(printed, "  ")
-    result = Result(name, status, misconception, message, round(time.perf_counter() - start, 3))
-    return result, source if status == "wrong" and misconception is None else None
+    """The same, as a value. Never raises: whatever goes wrong, on either side, is a result of status "error"."""
+    start, misconception, code = time.perf_counter(), None, None
+    try:
+        statement, exercise = lessons.exercise(name), _exercise(name)
+        name = statement.name
+        if not callable(function):
+            raise UserError(f"hand over the function itself, without parentheses after it; this is {short(function)}.")
+        source, right = source_of(function), known(name).outcomes
+        if "answered" not in statement.flags and same_code(source, statement.stub, name):
+            status, message = "todo", "not attempted yet."
+        else:
+            outcomes, printed = run(function, exercise)
+            status, misconception, message = _judge(name, function, exercise, outcomes, right)
+            if printed:
+                message += "\nYour code printed:\n" + textwrap.indent(printed, "  ")
+        if status == "wrong" and misconception is None and source:
+            code = tidy(source) or None
+    except UserError as error:
+        status, message = "error", str(error)
+    except KeyboardInterrupt:
+        status, message = "error", "interrupted."
+    except Exception as error:  # ours, not the learner's: their errors are part of a result
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        said = f"{type(error).__name__} in {where.name}: {error}"
+        status, message = "error", f"the checker itself failed ({said}). Please report it."
+    return Result(name, status, misconception, message, round(time.perf_counter() - start, 3), code)
 
 
 def _exercise(name: str) -> bank.Exercise:
-    lessons.exercise(name)  # says which are near, if there is none
-    lesson, _, function = name.partition(".")
+    lesson, _, function = lessons.exercise(name).name.partition(".")  # says which are near, if there is none
     if function not in bank.load(lesson).exercises:
         raise UserError(f"{name} has no checker yet.")
     return bank.load(lesson).exercises[function]
 
 
-def keep(result: Result, code: str | None) -> Result:
-    """Keep the attempt; the second one with the same wrong idea is offered a hint."""
-    if result.status == "todo":
+def keep(result: Result, hint: str) -> Result:
+    """Keep the attempt; the second one with the same wrong idea is offered a hint: how to ask for it, with {}."""
+    if result.status == "todo" or lessons.find(result.name) is None:
         return result
     if result.misconception:
-        before = [e for e in journal.read() if e["kind"] == "check" and e.get("exercise") == result.name]
+        before = [e for e in journal.read() if e["kind"] == "check" and e["exercise"] == result.name]
         if any(e.get("misconception") == result.misconception for e in before):
-            result = result._replace(message=f'{result.message}\nA hint: hint("{result.name}")')
+            result = result._replace(message=f"{result.message}\nA hint: {hint.format(result.name)}")
     fields = {"status": result.status, "misconception": result.misconception, "seconds": result.seconds}
-    journal.append("check", exercise=result.name, **fields, **({"code": code} if code else {}))
+    journal.append("check", exercise=result.name, **fields, **({"code": result.code} if result.code else {}))
     return result
 
 
@@ -145,11 +135,18 @@ def run(function: Callable, exercise: bank.Exercise) -> tuple[list[Outcome], str
             changed = ()
             if not exercise.may_change_input:
                 pairs = enumerate(zip(arguments, before))
-                changed = tuple(i for i, (now, old) in pairs if compare(data(now), data(old), 0.0))
+                changed = tuple(i for i, (now, old) in pairs if _changed(now, old))
             outcomes.append(Outcome(value, error, changed))
             if isinstance(error, KeyboardInterrupt):
                 break
     return outcomes, printed.shown()
+
+
+def _changed(now, old):
+    try:
+        return compare(data(now), data(old), 0.0) is not None
+    except RecursionError:  # it holds itself by now
+        return True
 
 
 def cases_of(exercise: bank.Exercise) -> list[tuple]:
@@ -248,22 +245,21 @@ def _execute(source, filename, namespace):
 # Judging.
 
 
-def _judge(name, function, outcomes, expected) -> tuple[str, str | None, str]:
-    """(status, misconception, message)."""
-    exercise = _exercise(name)
+def _judge(name, function, exercise, outcomes, right) -> tuple[str, str | None, str]:
+    """(status, misconception, message); `right`: the outcomes of the reference."""
     cases = cases_of(exercise)
     errors = [outcome.error for outcome in outcomes]
     if any(isinstance(error, KeyboardInterrupt) for error in errors):
         return "error", None, "interrupted."
-    if any(isinstance(error, NotImplementedError) for error in errors):
+    if any(isinstance(error, NotImplementedError) and str(error) in ("", "your code here") for error in errors):
         return "todo", None, "not attempted yet."
-    found = [_difference(got, want, exercise.tolerance) for got, want in zip(outcomes, expected)]
+    found = [_difference(got, want, exercise.tolerance) for got, want in zip(outcomes, right)]
     if not any(found):
         return "passed", None, f"right, on {len(cases)} cases." if len(cases) > 1 else "right."
 
-    mutant = _diagnose(name, outcomes)
+    mutant = _diagnose(name, exercise, outcomes, right)
     idea = mutant and f" is what one gets when {mutant.misconception}. Ask yourself: {mutant.question}"
-    raised = [i for i, (got, want) in enumerate(zip(outcomes, expected)) if got.error and not want.error]
+    raised = [i for i, (got, want) in enumerate(zip(outcomes, right)) if got.error and not want.error]
     if raised:
         call = _call(function, cases[raised[0]])
         said = _error(outcomes[raised[0]].error, function)
@@ -314,22 +310,21 @@ def broken(exercise: bank.Exercise, outcome: Outcome, arguments: tuple) -> str:
     return ""
 
 
-def _diagnose(name, outcomes) -> bank.Mutant | None:
+def _diagnose(name, exercise, outcomes, right) -> bank.Mutant | None:
     """The mutant with the same outcomes; none if there are several that say different things."""
-    exercise = _exercise(name)
     for loose in (False, True):
-        same = [mutant for mutant in exercise.mutants if _alike(name, outcomes, mutant, loose)]
+        same = [mutant for mutant in exercise.mutants
+                if _alike(outcomes, known(name, mutant.id).outcomes, right, exercise.tolerance, loose)]  # fmt: skip
         if same:
             return same[0] if len({mutant.misconception for mutant in same}) == 1 else None
     return None
 
 
-def _alike(name, outcomes, mutant, loose):
-    """Do all outcomes equal the mutant's? `loose`: the dtype aside, a second mistake; then the values must tell."""
-    exercise, theirs, right = _exercise(name), known(name, mutant.id).outcomes, known(name).outcomes
-    if loose and all(_same(a, b, exercise.tolerance, loose) for a, b in zip(theirs, right)):
+def _alike(outcomes, theirs, right, tolerance, loose):
+    """Do all outcomes equal a mutant's? `loose`: the dtype aside, a second mistake; then the values must tell."""
+    if loose and all(_same(a, b, tolerance, loose) for a, b in zip(theirs, right)):
         return False
-    if not all(_same(a, b, exercise.tolerance, loose) for a, b in zip(outcomes, theirs)):
+    if not all(_same(a, b, tolerance, loose) for a, b in zip(outcomes, theirs)):
         return False
     # Where every call raises, the kind of error is too little to know an idea by.
     return not all(o.error for o in theirs) or [str(o.error) for o in outcomes] == [str(o.error) for o in theirs]

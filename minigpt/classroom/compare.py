@@ -77,7 +77,7 @@ def _differences(got, expected, tolerance, loose, place):
         if not isinstance(got, (list, tuple)):
             yield _type(got, expected, place)
         elif len(got) != len(expected):
-            yield Difference("shape", place, f"has {len(got)} items", f"have {len(expected)}")
+            yield Difference("shape", place, f"has {len(got)} item{'s' * (len(got) != 1)}", f"have {len(expected)}")
         else:
             for i, (ours, theirs) in enumerate(zip(got, expected)):
                 yield from _differences(ours, theirs, tolerance, loose, f"{place}[{i}]")

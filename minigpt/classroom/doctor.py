@@ -128,21 +128,16 @@ def kernel() -> Check:
 def lesson_times(checks: list[Check]) -> list[LessonTime]:
     """The lessons that this machine can do, in the order of the course; none where something essential is missing.
 
-    Seconds are those of `notebooks/budgets.json`, scaled by a piece of work that was timed with them and is timed here.
+    Seconds are those of `notebooks/budgets.json`, scaled by a piece of work that was timed with each and is timed here.
     """
     if not all(check.ok for check in checks if check.name in ESSENTIAL):
         return []
     from .build import budgets, probe
     from .lessons import lesson, written
 
-    kept = budgets()
-    slower = probe() / kept["probe_seconds"] if kept["probe_seconds"] else None
-    times = []
-    for id in written():
-        seconds = kept["lessons"].get(id, {}).get("seconds")
-        here = round(seconds * slower) if seconds and slower else None
-        times.append(LessonTime(id, here, lesson(id).reading))
-    return times
+    kept, now = budgets(), probe()
+    scaled = {id: round(entry["seconds"] * now / entry["probe"]) for id, entry in kept.items() if entry["probe"]}
+    return [LessonTime(id, scaled.get(id), lesson(id).reading) for id in written()]
 
 
 def doctor(json: bool = False) -> int:
@@ -163,6 +158,7 @@ def doctor(json: bool = False) -> int:
 
 
 def print_checks(checks: list[Check]) -> None:
+    """A line for each check, and below what is not well its remedy."""
     for check in checks:
         print(f"{'ok ' if check.ok else 'NO '} {check.name:<15} {check.found}")
         if not check.ok:
@@ -170,7 +166,7 @@ def print_checks(checks: list[Check]) -> None:
 
 
 def print_lessons(times: list[LessonTime]) -> None:
-    """A line for each lesson, and what they take together."""
+    """A line for each lesson: the time of its cells here, and the minutes to read."""
     from .lessons import STEMS
 
     if not times:

@@ -19,15 +19,17 @@ import tyro
 
 from ..config import UserError
 from . import bank, lessons, proof
-from .check import Result, examine_and_explain, keep, known
+from .check import Result, examine, keep, known
+from .console import say
 from .learner import cells, load
 
 
 def check_file(target: str, path: Path | None = None, limit: float = 20.0) -> list[Result]:
     """Check the exercises of a lesson ("04"), or one ("04.causal_mask"), as a notebook or .py file has them.
 
-    `path`: by default the learner's copy in my/, else the page in exercises/. `limit`: seconds for each exercise, which
-    runs in a process of its own. UserError for an unknown exercise or a file that cannot be read.
+    `path`: by default the learner's copy in my/, else the page in exercises/. `limit`: seconds for each exercise; all
+    run in one process beside this one, which is started again after one that hangs or ends it. UserError for an unknown
+    exercise or a file that cannot be read.
     """
     names = _targets(target)
     path = _default_file(names[0].partition(".")[0]) if path is None else Path(path)
@@ -35,27 +37,25 @@ def check_file(target: str, path: Path | None = None, limit: float = 20.0) -> li
     found, skip = {}, {}
     while left := [name for name in names if name not in found]:
         _watch(path.resolve(), left, skip, limit, found)
-    return [keep(*found[name]) for name in names]
+    return [keep(found[name], "python3 course.py hint {}") for name in names]
 
 
 def _targets(target):
     if not target:
         raise UserError("say what to check: a lesson (04), or an exercise (04.causal_mask).")
-    if target.zfill(2) not in lessons.STEMS:
+    if "." in target:
         return [lessons.exercise(target).name]
-    names = [statement.name for statement in lessons.statements(target.zfill(2)).values()]
+    names = [statement.name for statement in lessons.statements(lessons.number(target)).values()]
     if not names:
-        raise UserError(f"lesson {target.zfill(2)} has no exercises yet.")
+        raise UserError(f"lesson {lessons.number(target)} has no exercises yet.")
     return names
 
 
 def _default_file(lesson):
-    stem = lessons.STEMS[lesson]
-    mine = lessons.ROOT / "my"
-    for path in (mine / f"{stem}.ipynb", mine / f"{stem}.py", lessons.EXERCISES / f"{stem}.ipynb"):
-        if path.exists():
-            return path
-    raise UserError(f"there is no {stem}.ipynb in my/ or exercises/: give the file to check.")
+    page = lessons.EXERCISES / f"{lessons.STEMS[lesson]}.ipynb"
+    if found := next(filter(Path.exists, (lessons.my_copy(lesson), page)), None):
+        return found
+    raise UserError(f"there is no {page.name} in my/ or exercises/: give the file to check.")
 
 
 COMMAND = [sys.executable, "-m", "minigpt.classroom.grade"]
@@ -82,12 +82,12 @@ def _watch(path, names, skip, limit, found):
                 if "statement" in event:
                     skip[str(event["statement"])] = fault
                 for name in [event["exercise"]] if "exercise" in event else [] if event else names:
-                    found[name] = Result(name, "error", None, fault, limit), None
+                    found[name] = Result(name, "error", None, fault, limit)
                 return
             event = json_.loads(line)
             if "result" in event:
                 result = Result(**event["result"])
-                found[result.name] = result, event["code"]
+                found[result.name] = result
     finally:
         process.kill()
         process.wait()
@@ -104,28 +104,25 @@ def _child(path: str, names: list[str], skip: dict[str, str]) -> int:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever the learner's code writes cannot mix with it
 
-    def say(**event):
+    def tell(**event):
         print(json_.dumps(event), file=channel, flush=True)
 
     for name in names:  # first: this time is not the learner's
-        with contextlib.suppress(UserError):
+        with contextlib.suppress(Exception):  # examine says it
             known(name)
-    namespace, errors = load(Path(path), skip, lambda number: say(statement=number))
+    namespace, errors = load(Path(path), skip, lambda number: tell(statement=number))
     for name in names:
-        function, code = name.partition(".")[2], None
-        say(exercise=name)
-        try:
-            if function in errors:
-                result = Result(name, "error", None, errors[function], 0.0)
-            elif function not in namespace:
-                result = Result(name, "todo", None, f"{Path(path).name} does not define {function} yet.", 0.0)
-            else:
-                result, code = examine_and_explain(name, namespace[function])
-        except UserError as error:
-            result = Result(name, "error", None, str(error), 0.0)
+        function = name.partition(".")[2]
+        tell(exercise=name)
+        if function in errors:
+            result = Result(name, "error", None, errors[function], 0.0)
+        elif function not in namespace:
+            result = Result(name, "todo", None, f"{Path(path).name} does not define {function} yet.", 0.0)
+        else:
+            result = examine(name, namespace[function])
         if (missing := re.search(r"NameError: name '(\w+)' is not defined", result.message)) and missing[1] in errors:
             result = result._replace(message=f"{result.message}\n{errors[missing[1]]}")
-        say(result=result._asdict(), code=code)
+        tell(result=result._asdict())
     return 0
 
 
@@ -148,17 +145,19 @@ def check_verb(
         return _show_self_test(target, json)
     results = check_file(target, Path(file) if file else None)
     if json:
-        print(json_.dumps({"results": [result._asdict() for result in results]}))
+        print(json_.dumps({"results": [dict(zip(Result._fields[:-1], result)) for result in results]}))  # not the code
     else:
         for result in results:
-            print(f"{result.status:<7} {result.name}: " + textwrap.indent(result.message, " " * 8).lstrip())
+            say(f"{result.status:<7} {result.name}: " + textwrap.indent(result.message, " " * 8).lstrip())
         passed = sum(result.status == "passed" for result in results)
         print(f"{passed} of {len(results)} passed.")
     return 0 if all(result.status == "passed" for result in results) else 1
 
 
 def _show_self_test(target, json):
-    ids = [target.partition(".")[0]] if target else [id for id in lessons.STEMS if bank.load(id).exercises]
+    if "." in target:
+        raise UserError(f"--self-test proves a whole lesson: give its number, {lessons.number(target)}.")
+    ids = [lessons.number(target)] if target else [id for id in lessons.STEMS if bank.load(id).exercises]
     if target and not bank.load(ids[0]).exercises:
         raise UserError(f"lesson {ids[0]} has no bank.")
     start = time.perf_counter()

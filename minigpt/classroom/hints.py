@@ -3,104 +3,24 @@
 The texts are those of the exercise's page. What you have seen already is derived from the journal, never stored twice.
 """
 import json as json_
-import re
-import sys
 from collections.abc import Callable
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
 
 import tyro
 
 from ..config import UserError
 from ..files import write_atomic
 from . import journal, lessons
+from .check import examine
+from .console import ask, errors_as_sentences, terminal
+from .learner import load_functions
 
 ATTEMPTS = 2
 """Wrong answers that open the last hint: it is worth most to someone who has met the difficulty."""
-
-# ---- the journal, as every view reads it -----------------------------------------------------------------------------
-
-FIELDS = {
-    "check": {"exercise": str, "status": str}, "hint": {"exercise": str, "level": int}, "solution": {"exercise": str},
-    "start": {"lesson": str}, "reveal": {"id": str}, "review": {"item": str, "right": bool},
-    "ready": {"topic": str, "verdict": str},
-}  # fmt: skip
-"""What a view needs of each kind of entry."""
-
-
-def entries() -> list[dict]:
-    """What your journal says, oldest first; each `time` is a datetime in UTC. Empty where it cannot be read."""
-    try:
-        return parse((journal.home() / "journal.jsonl").read_bytes())[0]
-    except OSError:
-        return []
-
-
-def parse(data: bytes) -> tuple[list[dict], int]:
-    """The entries of a journal, and how many of its lines are damaged.
-
-    A damaged line is no JSON, or lacks a field that the views need, or holds one of another type. It costs itself only.
-    """
-    lines = [line for line in data.split(b"\n") if line.strip()]
-    found = [entry for entry in map(_entry, lines) if entry]
-    return found, len(lines) - len(found)
-
-
-def _entry(line: bytes) -> dict | None:
-    try:
-        entry = json_.loads(line)
-        time = datetime.fromisoformat(entry["time"])
-        needed = FIELDS[entry["kind"]]
-        if not all(isinstance(entry[field], type) for field, type in needed.items()):
-            return None
-        return entry | {"time": time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)}
-    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
-        return None
 
 
 def attempts(name: str, of: list[dict]) -> int:
     """How often an answer to an exercise was checked and found wrong."""
     return sum(e["kind"] == "check" and e["exercise"] == name and e["status"] in ("wrong", "error") for e in of)
-
-
-# ---- talking to the learner ------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def spoken():
-    """In a notebook a mistake is a sentence to read, not an exception to scroll through."""
-    try:
-        yield
-    except UserError as error:
-        print(error)
-
-
-def interactive() -> bool:
-    """Whether there is anyone to ask."""
-    ipython = sys.modules.get("IPython")
-    if ipython is not None and ipython.get_ipython() is not None:
-        return True  # a notebook: its stdin is no terminal, yet input() opens a box
-    return sys.stdin is not None and sys.stdin.isatty()
-
-
-def ask(prompt: str) -> str | None:
-    """What the person at the keyboard types; None where nobody sits, or where they end it (Ctrl-D, Ctrl-C)."""
-    if not interactive():
-        return None
-    try:
-        return input(prompt).strip()
-    except (EOFError, OSError, KeyboardInterrupt, RuntimeError):  # the last: a notebook that is run without a person
-        print()
-        return None
-
-
-def terminal(markdown: str) -> str:
-    """Markdown as a terminal shows it, without marks of emphasis; code keeps its stars."""
-    kept: list[str] = []
-    holes = re.sub(r"```.*?```|`[^`\n]+`", lambda m: kept.append(m[0]) or f"\0{len(kept) - 1}\0", markdown, flags=re.S)
-    bare = re.sub(r"\*\*(.+?)\*\*|(?<!\w)\*(\S.*?)\*(?!\w)", r"\1\2", holes)
-    return re.sub("\0(\\d+)\0", lambda m: kept[int(m[1])], bare.strip())
 
 
 # ---- hints and solutions ---------------------------------------------------------------------------------------------
@@ -112,8 +32,8 @@ def next_hint(name: str, level: int = 0, now: bool = False) -> dict:
     Returns {"exercise", "level", "of", "text"}, the text in markdown. UserError: an unknown exercise or level, or the
     last hint before two attempts.
     """
-    exercise, past = lessons.exercise(name), entries()
-    of = len(exercise.hints)
+    exercise, past = lessons.exercise(name), journal.read()
+    name, of = exercise.name, len(exercise.hints)
     if not of:
         raise UserError(f"{name} has no hints: read its statement once more, then `solution {name}`.")
     if level and not 1 <= level <= of:
@@ -130,18 +50,14 @@ def next_hint(name: str, level: int = 0, now: bool = False) -> dict:
     return {"exercise": name, "level": level, "of": of, "text": exercise.hints[level - 1]}
 
 
+@errors_as_sentences
 def hint(name: str, level: int | None = None, now: bool = False) -> None:
     """Print the next hint to an exercise: first a question, then the principle, then the idea on another problem.
 
     Args: `level` asks for one of them again; `now` opens the third before two attempts.
     Example: hint("04.causal_mask")
     """
-    with spoken():
-        _print_hint(next_hint(name, level or 0, now))
-
-
-def _print_hint(found: dict) -> None:
-    print(f"Hint {found['level']} of {found['of']} to {found['exercise']}\n\n{terminal(found['text'])}")
+    hint_verb(name, level or 0, now)
 
 
 def hint_verb(name: tyro.conf.Positional[str], level: int = 0, now: bool = False, json: bool = False) -> int:
@@ -157,35 +73,14 @@ def hint_verb(name: tyro.conf.Positional[str], level: int = 0, now: bool = False
     if json:
         print(json_.dumps(found | {"text": terminal(found["text"])}, ensure_ascii=False))
     else:
-        _print_hint(found)
+        print(f"Hint {found['level']} of {found['of']} to {found['exercise']}\n\n{terminal(found['text'])}")
     return 0
 
 
-def show_solution(name: str, yes: bool = False) -> None:
-    """Print the solution after asking once; UserError where nobody can be asked.
-
-    Whoever has looked gets a twin of the exercise in three days: see review.py.
-    """
-    exercise, past = lessons.exercise(name), entries()
-    seen = any(e["kind"] == "solution" and e["exercise"] == name for e in past)
-    if not (yes or seen):
-        answer = ask(f"Show the solution of {name}? A question like it comes back in three days. [y/N] ")
-        if answer is None:
-            raise UserError(f"Nobody is there to be asked whether to show the solution of {name}: say so with --yes "
-                            "(yes=True in a notebook).")  # fmt: skip
-        if answer.lower() not in ("y", "yes"):
-            print(f"Not shown. `hint {name}` may be all you need.")
-            return
-    print(exercise.solution)
-    if not seen:
-        journal.append("solution", exercise=name)
-        print("\nRead it, close it, write it again by yourself. A question like it comes back in three days.")
-
-
+@errors_as_sentences
 def solution(name: str, yes: bool = False) -> None:
     """Print the solution of an exercise, after asking once. A twin of it enters `review` three days later."""
-    with spoken():
-        show_solution(name, yes)
+    solution_verb(name, yes)
 
 
 def solution_verb(name: tyro.conf.Positional[str], yes: bool = False) -> int:
@@ -195,22 +90,31 @@ def solution_verb(name: tyro.conf.Positional[str], yes: bool = False) -> int:
         name: The exercise, like 04.causal_mask.
         yes: Do not ask first.
     """
-    show_solution(name, yes)
+    exercise = lessons.exercise(name)
+    name = exercise.name
+    seen = any(e["kind"] == "solution" and e["exercise"] == name for e in journal.read())
+    if not (yes or seen):
+        answer = ask(f"Show the solution of {name}? A question like it comes back in three days. [y/N] ")
+        if answer is None:
+            raise UserError(f"Nobody is there to be asked whether to show the solution of {name}: say so with --yes "
+                            "(yes=True in a notebook).")  # fmt: skip
+        if answer.lower() not in ("y", "yes"):
+            print(f"Not shown. `hint {name}` may be all you need.")
+            return 0
+    print(exercise.solution)
+    if not seen:
+        journal.append("solution", exercise=name)
+        print("\nRead it, close it, write it again by yourself. A question like it comes back in three days.")
     return 0
 
 
 # ---- your own copy, your own parts -----------------------------------------------------------------------------------
 
 
-def my_folder() -> Path:
-    """Where your copies are; git leaves it alone."""
-    return lessons.ROOT / "my"
-
-
+@errors_as_sentences
 def start(lesson: str) -> None:
     """Copy the exercises of a lesson to my/, where you work on them; a copy that is there stays as it is."""
-    with spoken():
-        _start(lesson)
+    start_verb(lesson)
 
 
 def start_verb(lesson: tyro.conf.Positional[str]) -> int:
@@ -219,30 +123,24 @@ def start_verb(lesson: tyro.conf.Positional[str]) -> int:
     Args:
         lesson: Its number, like 04.
     """
-    _start(lesson)
-    return 0
-
-
-def _start(lesson: str) -> None:
-    id = lesson.split("_")[0].split(".")[0]
-    if id not in lessons.STEMS:
-        raise UserError(f"there is no lesson {lesson!r}: lessons are numbered like 04.")
+    id = lessons.number(lesson)
     page = lessons.EXERCISES / f"{lessons.STEMS[id]}.ipynb"
     if not page.exists():
         raise UserError(f"lesson {id} has no exercises yet: {page.parent.name}/{page.name} is not there.")
-    mine = my_folder() / page.name
+    mine = lessons.my_copy(id)
     new = not mine.exists()
     try:
         mine.parent.mkdir(exist_ok=True)
-        for source in (page, lessons.EXERCISES / "AGENTS.md"):
-            if source.exists() and not (mine.parent / source.name).exists():
-                write_atomic(mine.parent / source.name, source.read_bytes())
+        for source, copy in ((page, mine), (lessons.EXERCISES / "AGENTS.md", mine.with_name("AGENTS.md"))):
+            if source.exists() and not copy.exists():
+                write_atomic(copy, source.read_bytes())
     except OSError as error:
         raise UserError(f"{mine} cannot be written: {error.strerror}.") from None
     if new:
         journal.append("start", lesson=id)
-    print(f"{'Your copy is' if new else 'Your copy is already there, and stays as it is:'} my/{page.name}.")
+    print(f"{'Your copy is' if new else 'Your copy is already there, and stays as it is:'} my/{mine.name}.")
     print(f"Open it with `python3 course.py lab`, and check it with `python3 course.py check {id}`.")
+    return 0
 
 
 def mine(name: str) -> Callable:
@@ -252,14 +150,10 @@ def mine(name: str) -> Callable:
 
     Example: attention = mine("04.attention")
     """
-    from .check import examine
-    from .learner import load_functions
-
-    exercise = lessons.exercise(name)
-    id, function = exercise.name.split(".")
-    copies = [my_folder() / f"{lessons.STEMS[id]}{suffix}" for suffix in (".ipynb", ".py")]
-    path = next((copy for copy in copies if copy.exists()), None)
-    if path is None:
+    name = lessons.exercise(name).name
+    id, function = name.split(".")
+    path = lessons.my_copy(id)
+    if not path.exists():
         raise UserError(f"{name} is not yours yet: `minigpt start {id}` copies its page to my/: write it there.")
     namespace, errors = load_functions(path)
     if not callable(namespace.get(function)):

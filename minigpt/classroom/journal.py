@@ -1,7 +1,7 @@
 """The learner's journal: one JSON object a line, only ever added to, on the learner's own machine.
 
-Every view of progress is derived from it, so a line that is lost or broken costs that line and nothing else. It holds
-no names of people and no paths.
+Every view of progress is derived from it, so a line that is lost or broken costs that line and nothing else. What is
+written here holds no names of people and no paths; what a learner's code says inside of strings is kept as it is.
 """
 import json
 import os
@@ -9,6 +9,13 @@ import sys
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
+
+FIELDS = {
+    "check": {"exercise": str, "status": str}, "hint": {"exercise": str, "level": int}, "solution": {"exercise": str},
+    "start": {"lesson": str}, "reveal": {"id": str}, "review": {"item": str, "right": bool},
+    "ready": {"topic": str, "verdict": str},
+}  # fmt: skip
+"""What the views need of each kind of entry."""
 
 
 def home() -> Path:
@@ -35,9 +42,10 @@ def append(kind: str, **fields) -> None:
             if file.tell():
                 file.seek(-1, os.SEEK_END)
                 start = b"" if file.read(1) == b"\n" else b"\n"
-            os.write(file.fileno(), start + json.dumps(entry, default=str).encode() + b"\n")
-    except OSError as error:
-        _warn(str(path), error.strerror or str(error))
+            line = json.dumps(entry, default=str, ensure_ascii=False).encode(errors="replace")
+            os.write(file.fileno(), start + line + b"\n")
+    except (OSError, ValueError, TypeError, RecursionError) as error:  # the last three: what a guess may be
+        _warn(str(path), getattr(error, "strerror", None) or str(error))
 
 
 @cache
@@ -47,17 +55,36 @@ def _warn(path: str, why: str) -> None:
 
 
 def read() -> list[dict]:
-    """Every entry, oldest first; lines that cannot be read are left out."""
+    """Your entries, in the order they were written; each `time` is a datetime in UTC. Damaged lines are left out."""
+    return parse(contents())[0]
+
+
+def contents() -> bytes:
+    """The journal as it is; empty where it cannot be read."""
     try:
-        lines = (home() / "journal.jsonl").read_bytes().split(b"\n")
+        return (home() / "journal.jsonl").read_bytes()
     except OSError:
-        return []
-    return [entry for entry in map(_entry, lines) if entry]
+        return b""
+
+
+def parse(data: bytes) -> tuple[list[dict], int]:
+    """The entries of a journal, anyone's, and how many of its lines are damaged.
+
+    A damaged line is no JSON, or lacks a field that the views need, or holds one of another type. It costs itself only.
+    """
+    lines = [line for line in data.split(b"\n") if line.strip()]
+    found = [entry for entry in map(_entry, lines) if entry]
+    return found, len(lines) - len(found)
 
 
 def _entry(line: bytes) -> dict | None:
     try:
         entry = json.loads(line)
-    except ValueError:  # also what bytes that are not UTF-8 raise
+        json.dumps(entry, ensure_ascii=False).encode()  # a lone surrogate could be neither printed nor hashed
+        time = datetime.fromisoformat(entry["time"])
+        needed = FIELDS[entry["kind"]]
+        if not all(isinstance(entry[field], type) for field, type in needed.items()):
+            return None
+        return entry | {"time": time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)}
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
-    return entry if isinstance(entry, dict) and {"time", "kind"} <= entry.keys() else None

@@ -4,6 +4,7 @@ A broken statement costs the names that it would have defined and nothing else; 
 line begins at the margin.
 """
 import ast
+import codeop
 import contextlib
 import inspect
 import io
@@ -18,16 +19,20 @@ from typing import Any
 from ..config import UserError
 
 EXECUTED = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Assign, ast.AnnAssign,
-            ast.AugAssign, ast.If, ast.Try)  # fmt: skip
+            ast.AugAssign, ast.If, ast.Try, ast.With)  # fmt: skip
 """Statements of a learner's file that are executed: what defines something. Calls (training, plots) are left alone."""
+LOOPS = (ast.For, ast.AsyncFor, ast.While, ast.Match)
+"""These are left alone too, for they may train for hours; a name that is missing then says so."""
+UNPARSABLE = (SyntaxError, ValueError, RecursionError, MemoryError)
+"""What parsing raises: for NUL and for lone surrogates the second, for what is nested too deep one of the last."""
 _DEFINES = re.compile(r"^(?:async )?(?:def|class) (\w+)", flags=re.M)
 
 
 def load_functions(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
     """What a notebook or .py file defines, and for each name that could not be defined a sentence that says why.
 
-    Expression statements are not executed, nor are lines for the notebook (% and !); a broken statement costs its own
-    names only. UserError if the file cannot be read.
+    Not executed are expression statements, loops and lines for the notebook (% and !); a broken statement costs its
+    own names only. UserError if the file cannot be read.
     """
     return load(path, {}, lambda number: None)
 
@@ -35,6 +40,7 @@ def load_functions(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
 def load(path: Path, skip: dict[str, str], begin: Callable[[int], None]) -> tuple[dict[str, Any], dict[str, str]]:
     """`begin(n)` is called before statement n; `skip` maps the number of a statement to why it is not executed."""
     namespace, errors, number = {"__name__": "learner"}, {}, 0
+    compiler = codeop.Compile()  # remembers `from __future__ import …`, as a notebook does
     for filename, first, source in cells(Path(path)):
         for tree, names, problem in _statements(source, filename, first):
             if isinstance(tree, EXECUTED):
@@ -42,7 +48,10 @@ def load(path: Path, skip: dict[str, str], begin: Callable[[int], None]) -> tupl
                 problem = skip.get(str(number))
                 if problem is None:
                     begin(number)
-                    problem = _attempt(tree, filename, namespace)
+                    problem = _attempt(tree, filename, namespace, compiler)
+            elif isinstance(tree, LOOPS):
+                names = names - namespace.keys()
+                problem = "a loop or `match` outside of a function is not run when a file is checked"
             if problem is None:
                 problems = {}
             else:
@@ -77,7 +86,7 @@ def _statements(source, filename, first):
     for start, piece in [(0, tree)] if tree else _pieces(source):
         try:
             tree = ast.parse(piece) if isinstance(piece, str) else piece
-        except (SyntaxError, ValueError) as error:
+        except UNPARSABLE as error:
             line, text = getattr(error, "lineno", None) or 1, getattr(error, "text", None)
             told = f"{type(error).__name__}: {getattr(error, 'msg', error)}" + (f": `{text.strip()}`" if text else "")
             yield None, _DEFINES.findall(piece), (first + start + line - 1, told)
@@ -95,10 +104,8 @@ def _pieces(source):
 
 
 def _parsed(source):
-    try:
+    with contextlib.suppress(*UNPARSABLE):
         return ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
 
 
 def _bound(node) -> set[str]:
@@ -113,11 +120,11 @@ def _bound(node) -> set[str]:
     return names
 
 
-def _attempt(node, filename, namespace) -> str | None:
+def _attempt(node, filename, namespace, compiler) -> str | None:
     """Execute one statement; what went wrong, if anything."""
     try:
         with contextlib.redirect_stdout(Printed()), contextlib.redirect_stderr(Printed()):
-            exec(compile(ast.Module([node], []), filename, "exec", dont_inherit=True), namespace)
+            exec(compiler(ast.Module([node], []), filename, "exec"), namespace)
     except KeyboardInterrupt:
         raise
     except BaseException as error:
@@ -155,22 +162,54 @@ def source_of(function: Callable) -> str | None:
     return None
 
 
+def without_docstrings(tree: ast.AST) -> ast.AST:
+    """A tree without the docstrings of its functions and classes; it is changed itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            if ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+    return tree
+
+
+def tidy(code: str) -> str:
+    """Code without comments and docstrings, which may tell who wrote it; empty if it cannot be parsed."""
+    with contextlib.suppress(*UNPARSABLE):
+        return ast.unparse(without_docstrings(ast.parse(textwrap.dedent(code))))
+    return ""
+
+
 def same_code(source: str | None, stub: str, name: str) -> bool:
     """Is the function still the stub, whatever its comments and docstring say?"""
     function = name.partition(".")[2]
-    trees = [_tree(code, function) for code in (source or "", stub)]
-    return trees[0] is not None and trees[0] == trees[1]
+    own, given = ([ast.dump(node) for node in ast.parse(tidy(code)).body if getattr(node, "name", None) == function][:1]
+                  for code in (source or "", stub))  # fmt: skip
+    return own != [] and own == given
 
 
-def _tree(source, function):
-    with contextlib.suppress(SyntaxError):
-        for node in ast.parse(source).body:
-            if getattr(node, "name", None) == function:
-                for inner in ast.walk(node):
-                    if isinstance(inner, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(inner) is not None:
-                        inner.body = inner.body[1:] or [ast.Pass()]
-                return ast.dump(node)
-    return None
+def canonical(code: str) -> str:
+    """A function without what does not change it: names of variables, comments, docstrings, annotations, layout.
+
+    Example: canonical("def f(x):\\n    y = x + 1\\n    return y") == canonical("def g(a):\\n b = a + 1\\n return b")
+    """
+    tree, own = ast.parse(tidy(code)), {}
+    nodes = list(ast.walk(tree))
+    for node in nodes:
+        name = (
+            node.arg if isinstance(node, ast.arg) else
+            node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else
+            node.name if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else None
+        )  # fmt: skip
+        if name:
+            own.setdefault(name, f"v{len(own)}")
+    for node in nodes:
+        if isinstance(node, ast.arg):
+            node.arg, node.annotation = own[node.arg], None
+        elif isinstance(node, ast.Name):
+            node.id = own.get(node.id, node.id)
+        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            node.name = own[node.name]
+            node.returns = None
+    return ast.unparse(tree)
 
 
 LINES = 20

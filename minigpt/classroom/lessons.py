@@ -37,6 +37,8 @@ STEMS = {stem.split("_")[0]: stem for stems in PARTS.values() for stem in stems.
 """Number → name of the notebook: {"04": "04_attention"}."""
 
 BEGIN, STUB, END = "### BEGIN SOLUTION", "### STUB", "### END SOLUTION"
+AFTER = {BEGIN: (None,), STUB: (BEGIN,), END: (BEGIN, STUB)}
+"""What each marker may follow; None: no solution is open."""
 TODO = 'raise NotImplementedError("your code here")'
 
 
@@ -54,10 +56,10 @@ def read_cells(path: Path) -> list[Cell]:
     cells = []
     for header, body in zip(pieces[1::2], pieces[2::2]):
         kind, tags = (re.search(pattern, header) for pattern in (r"\[(\w+)\]", r"tags=(\[.*?\])"))
-        kind, body = kind[1] if kind else "code", body.strip("\n")
+        kind = kind[1] if kind else "code"
         if kind != "code":
             body = re.sub(r"^# ?", "", body, flags=re.M)
-        cells.append(Cell(kind, body, tuple(json.loads(tags[1])) if tags else ()))
+        cells.append(Cell(kind, body.strip("\n"), tuple(json.loads(tags[1])) if tags else ()))
     return cells
 
 
@@ -80,7 +82,7 @@ def _choose(source, where, solved):
     for line in source.splitlines():
         mark = line.strip()
         if mark in (BEGIN, STUB, END):
-            if {BEGIN: None, STUB: BEGIN}.get(mark, state or BEGIN) != state:
+            if state not in AFTER[mark]:
                 raise UserError(f"{where}: {mark!r} is out of place: solutions neither nest nor stay open.")
             if mark == END and not solved:
                 out += stub or [line.replace(END, TODO)]
@@ -134,6 +136,24 @@ def lesson(id: str) -> Lesson:
     if wrong:
         raise UserError(f"{path.name}: front matter: {sorted(wrong)[0]!r} is missing or unknown.")
     return Lesson(id, **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def number(text: str) -> str:
+    """A lesson by its number, however it is written: "4", "04.causal_mask" and "04_attention" -> "04"."""
+    if (id := _number(text)) not in STEMS:
+        raise UserError(f"there is no lesson {text!r}: lessons are numbered like 04.")
+    return id
+
+
+def _number(text) -> str:
+    found = re.fullmatch(r"([a-z]+|\d+)(?:[._].*)?", str(text))
+    return found[1].zfill(2) if found else ""
+
+
+def my_copy(id: str) -> Path:
+    """The learner's copy of a lesson's exercises, in my/, which git leaves alone: where it is, or where it will be."""
+    copies = [ROOT / "my" / f"{STEMS[id]}{suffix}" for suffix in (".ipynb", ".py")]
+    return next(filter(Path.exists, copies), copies[0])
 
 
 def written() -> list[str]:
@@ -210,12 +230,17 @@ def defined(source: str) -> list[str]:
     return [node.name for node in ast.parse(source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
 
 
+def find(name: str) -> Statement | None:
+    """ "04.causal_mask", or "4.causal_mask" → its statement; None if there is none."""
+    return statements(_number(name)).get(str(name).partition(".")[2])
+
+
 def exercise(name: str) -> Statement:
-    """ "04.causal_mask" → its statement; UserError names the nearest ones otherwise."""
-    id, _, function = name.partition(".")
-    known = {s.name: s for lesson in STEMS for s in statements(lesson).values()}
-    if name not in known:
-        near = difflib.get_close_matches(name, known, 3, 0.4) or [n for n in known if n.startswith(id + ".")]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"names are like {next(iter(known), '04.x')}."
-        raise UserError(f"there is no exercise {name!r}: {hint}")
-    return known[name]
+    """The same; UserError names the nearest ones if there is none."""
+    if found := find(name):
+        return found
+    known = [statement.name for id in STEMS for statement in statements(id).values()]
+    same = [other for other in known if other.startswith(f"{_number(name)}.")]
+    near = difflib.get_close_matches(str(name), known, 3, 0.4) or same
+    hint = f"did you mean {' or '.join(near)}?" if near else f"names are like {next(iter(known), '04.x')}."
+    raise UserError(f"there is no exercise {name!r}: {hint}")

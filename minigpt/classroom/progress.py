@@ -5,7 +5,6 @@ as the learner likes; no names but those of the files appear anywhere.
 """
 import ast
 import hashlib
-import html
 import json
 import os
 import re
@@ -23,8 +22,11 @@ import tyro
 
 from ..config import UserError
 from ..files import write_atomic
+from ..report import escape
 from . import bank, journal, lessons
-from .hints import entries, parse, spoken
+from .check import build, examine, mutated
+from .console import errors_as_sentences, say
+from .learner import canonical, tidy
 from .review import schedule
 
 BEST = ("passed", "wrong", "error", "todo")
@@ -94,10 +96,7 @@ def lost(damaged: int) -> str:
 
 def report() -> str:
     """Your progress as a terminal shows it."""
-    try:
-        past, damaged = parse((journal.home() / "journal.jsonl").read_bytes())
-    except OSError:
-        past, damaged = [], 0
+    past, damaged = journal.parse(journal.contents())
     found, lines = standings(past), []
     for id in lessons.STEMS:
         exercises = lessons.statements(id).values()
@@ -140,16 +139,11 @@ def journals(folder: Path) -> tuple[dict[str, list[dict]], int]:
     found, damaged = {}, 0
     for file in files:
         try:
-            found[file.stem], bad = parse(file.read_bytes())
+            found[file.stem], bad = journal.parse(file.read_bytes())
         except OSError as error:
             raise UserError(f"{file} cannot be read: {error.strerror}.") from None
         damaged += bad
     return found, damaged
-
-
-def escape(value) -> str:
-    """Text from a journal or a file name, safe in HTML: journals come from other people's machines."""
-    return html.escape("".join(c if c.isprintable() else "\ufffd" for c in str(value)))
 
 
 def class_page(learners: dict[str, list[dict]], damaged: int) -> str:
@@ -257,61 +251,18 @@ class Unexplained(NamedTuple):
     learners: int
 
 
-def canonical(code: str) -> str:
-    """A function without what does not change it: the names of its variables, docstrings, annotations, layout.
-
-    Example: canonical("def f(x):\\n    y = x + 1\\n    return y") == canonical("def g(a):\\n b = a + 1\\n return b")
-    """
-    try:
-        tree = ast.parse(textwrap.dedent(code))
-    except (SyntaxError, ValueError, RecursionError):
-        return code.strip()
-    nodes, own = list(ast.walk(tree)), {}
-    for node in nodes:
-        name = (
-            node.arg if isinstance(node, ast.arg) else
-            node.id if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) else
-            node.name if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else None
-        )  # fmt: skip
-        if name:
-            own.setdefault(name, f"v{len(own)}")
-    for node in nodes:
-        if isinstance(node, ast.arg):
-            node.arg, node.annotation = own[node.arg], None
-        elif isinstance(node, ast.Name):
-            node.id = own.get(node.id, node.id)
-        elif isinstance(node, (ast.FunctionDef, ast.ClassDef)):
-            node.name = own[node.name]
-            node.returns = None
-    return ast.unparse(_without_docstrings(tree))
-
-
-def tidy(code: str) -> str:
-    """The code without comments and docstrings, which may tell who wrote it. As it is, if it cannot be parsed."""
-    try:
-        return ast.unparse(_without_docstrings(ast.parse(textwrap.dedent(code))))
-    except (SyntaxError, ValueError, RecursionError):
-        return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in code)
-
-
-def _without_docstrings(tree):
-    for node in ast.walk(tree):
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return tree
-
-
 def wrong_answers(learners: dict[str, list[dict]]) -> list[Unexplained]:
     """Wrong answers without an explanation, equal ones together, the most frequent first.
 
-    Answers that a mutant of today's bank writes down are left out: someone has adopted them since. Nothing is run.
+    Answers that a mutant of today's bank writes down are left out: someone has adopted them since. So is what cannot be
+    parsed: it never ran. Nothing is run.
     """
     groups = defaultdict(list)
     for learner, past in learners.items():
         for e in past:
             wrong = e["kind"] == "check" and e["status"] == "wrong" and not e.get("misconception")
-            if wrong and isinstance(e.get("code"), str):
-                groups[e["exercise"], canonical(e["code"])].append((learner, e["code"]))
+            if wrong and isinstance(e.get("code"), str) and (form := canonical(e["code"])):
+                groups[e["exercise"], form].append((learner, e["code"]))
     found = []
     for (name, form), answers in groups.items():
         if form in {canonical(_text(name, mutant)) for mutant in mutants_of(name)}:
@@ -371,8 +322,6 @@ def _prove(answer: Unexplained, mutant: str, source: str) -> None:
 
 def _objection(name: str, code: str, mutant: str, source: str) -> str:
     """Why an answer cannot become a mutant; empty if it can. Runs the answer."""
-    from .check import build, examine, mutated
-
     def diagnoses():
         return {m.id: examine(name, build(name, mutated(name, m), m.id)).misconception for m in mutants_of(name)}
 
@@ -453,10 +402,10 @@ def _literal(text: str) -> str:
 # ---- the command -----------------------------------------------------------------------------------------------------
 
 
+@errors_as_sentences
 def progress() -> None:
     """Print how you stand: lesson by lesson, each exercise with its status, attempts, hints and minutes."""
-    with spoken():
-        print(report())
+    print(report())
 
 
 def progress_verb(
@@ -474,8 +423,10 @@ def progress_verb(
         question: What the learner should ask themselves.
     """
     folder = Path(class_)
+    if not adopt and (mutant or misconception or question):
+        raise UserError("--mutant, --misconception and --question go with --adopt ID: see progress --unexplained.")
     if adopt or unexplained:
-        found = wrong_answers(journals(folder)[0] if class_ else {"you": entries()})
+        found = wrong_answers(journals(folder)[0] if class_ else {"you": journal.read()})
         if adopt:
             answer = next((a for a in found if a.id == adopt), None)
             if answer is None:
@@ -484,7 +435,7 @@ def progress_verb(
             print(f"{answer.exercise} knows {mutant} now: it is the last of its mutants in {path.name}.")
             return 0
         for a in found:
-            print(f"{a.id}  {a.exercise}: {plural(a.times, 'time')}, {plural(a.learners, 'learner')}")
+            say(f"{a.id}  {a.exercise}: {plural(a.times, 'time')}, {plural(a.learners, 'learner')}")
             print(textwrap.indent(a.code, "    ") + "\n")
         advice = " Name one: progress --adopt ID --mutant NAME --misconception … --question …" if found else ""
         print(f"{plural(len(found), 'wrong answer')} without an explanation.{advice}")

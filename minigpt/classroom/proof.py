@@ -39,37 +39,35 @@ def _prove(statement, exercise, found):
         problems.append(f"{name}: the reference raises in every case: {outcomes[0].error!r}.")
     if said := next(filter(None, (broken(exercise, o, c) for o, c in zip(outcomes, cases) if not o.error)), None):
         problems.append(f"{name}: the reference breaks a property: {said}")
-    if changed := next((i for i, outcome in enumerate(outcomes) if outcome.changed), None):
+    if (changed := next((i for i, outcome in enumerate(outcomes) if outcome.changed), None)) is not None:
         problems.append(f"{name}: the reference changes its arguments in case {changed}.")
     stub = examine(name, build(name, statement.stub, "stub"))
     if stub.status != ("wrong" if "answered" in statement.flags else "todo"):
         problems.append(f"{name}: its stub is {stub.status}: {stub.message}")
 
+    def examined(label, make):
+        try:
+            return examine(name, make())
+        except Exception as error:  # it cannot be made
+            problems.append(f"{name}: {label}: {type(error).__name__}: {error}")
+
+    texts = {mutant.id: mutant.misconception for mutant in exercise.mutants}
     for mutant in exercise.mutants:
         found["mutants"] += 1
-        try:
-            result = examine(name, known(name, mutant.id).function)
-        except Exception as error:
-            problems.append(f"{name}: mutant {mutant.id}: {type(error).__name__}: {error}")
-            continue
-        texts = {other.id: other.misconception for other in exercise.mutants}
-        rejected = result.status in ("wrong", "error")
-        named = rejected and texts.get(result.misconception) == mutant.misconception
-        found["rejected"] += rejected
-        found["diagnosed"] += named
-        if not named:
-            kind = "misdiagnosed" if rejected else "not_rejected"
-            found[kind].append(f"{name} {mutant.id}: {result.misconception or result.message}")
+        if result := examined(f"mutant {mutant.id}", lambda: known(name, mutant.id).function):
+            rejected = result.status in ("wrong", "error")
+            named = rejected and texts.get(result.misconception) == mutant.misconception
+            found["rejected"] += rejected
+            found["diagnosed"] += named
+            if not named:
+                kind = "misdiagnosed" if rejected else "not_rejected"
+                found[kind].append(f"{name} {mutant.id}: {result.misconception or result.message}")
     for number, variant in enumerate(exercise.variants):
         found["variants"] += 1
-        try:
-            result = examine(name, build(name, variant, f"variant {number}"))
-        except Exception as error:
-            problems.append(f"{name}: variant {number}: {type(error).__name__}: {error}")
-            continue
-        found["accepted"] += result.status == "passed"
-        if result.status != "passed":
-            found["refused"].append(f"{name} variant {number}: {result.message}")
+        if result := examined(f"variant {number}", lambda: build(name, variant, f"variant {number}")):
+            found["accepted"] += result.status == "passed"
+            if result.status != "passed":
+                found["refused"].append(f"{name} variant {number}: {result.message}")
 
 
 def reached(found: dict[str, Any]) -> bool:

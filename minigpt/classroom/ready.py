@@ -9,7 +9,7 @@ from typing import NamedTuple
 from ..config import UserError
 from . import journal
 from .bank import Question
-from .hints import interactive
+from .console import interactive
 from .review import put
 
 

@@ -9,6 +9,7 @@ import os
 import random
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from typing import Any, NamedTuple
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 from ..config import UserError
 from . import journal, lessons
 from .bank import Prediction, Question, load
-from .hints import ask, entries, interactive, spoken, terminal
+from .console import ask, errors_as_sentences, interactive, say, terminal
 
 DAYS = (3, 7, 21, 60)
 """From one asking to the next, after 0, 1, 2 and 3 or more right answers in a row."""
@@ -87,11 +88,11 @@ def _word(text: str) -> str:
     return " ".join(text.lower().strip(" .!\"'`").split())
 
 
-def show(value: Any) -> str:
-    """Example: show(1234567) -> "1,234,567"; show(0.33333) -> "0.3333"; show([1, 0.5]) -> "1, 0.5" """
+def shown(value: Any) -> str:
+    """Example: shown(1234567) -> "1,234,567"; shown(0.33333) -> "0.3333"; shown([1, 0.5]) -> "1, 0.5" """
     value = simple(value)
     if isinstance(value, list):
-        return ", ".join(f"({show(x)})" if isinstance(x, list) else show(x) for x in value)
+        return ", ".join(f"({shown(x)})" if isinstance(x, list) else shown(x) for x in value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):
@@ -104,14 +105,15 @@ def show(value: Any) -> str:
 
 def prediction(id: str) -> Prediction:
     """ "04.p1" → what its lesson asks; UserError names those that there are."""
-    known = load(id.split(".")[0]).predictions if id.split(".")[0] in lessons.STEMS else {}
-    found = known.get(id.partition(".")[2]) or known.get(id)
-    if found is None:
+    lesson = str(id).partition(".")[0]
+    known = load(lesson).predictions if lesson in lessons.STEMS else {}
+    if id not in known:
         raise UserError(f"there is no prediction {id!r}: " + (f"choose from {', '.join(known)}." if known else
-                        "predictions are named like 04.p1."))  # fmt: skip
-    return found
+                        'they are named like 04.p1, and asked for with reveal("04.p1", guess).'))  # fmt: skip
+    return known[id]
 
 
+@errors_as_sentences
 def reveal(id: str, guess: Any = None, truth: Any = None) -> None:
     """Compare your guess with the truth, and keep both; a miss comes back in `review`.
 
@@ -120,32 +122,30 @@ def reveal(id: str, guess: Any = None, truth: Any = None) -> None:
 
     Example: reveal("04.p1", 0.25)
     """
-    with spoken():
-        asked = prediction(id)
-        if guess is None and os.environ.get("MINIGPT_STATIC"):  # the stored page must not answer before its reader does
-            print("What do you say? Set `guess`, run this cell, and it tells you.")
-            return
-        try:
-            truth = simple(truth if truth is not None else asked.truth())
-        except Exception as error:  # a learner's notebook goes on
-            raise UserError(f"{id} has nothing to compare with yet ({type(error).__name__}: {error}).") from None
-        hit = None if guess is None else matches(guess, truth, asked.tolerance)
-        if guess is not None and hit is None:
-            raise UserError(f"{id}: {guess!r} cannot be read as an answer: give {_form(truth)}.")
-        if guess is None:
-            print(f"It is {show(truth)}. {terminal(asked.why)}")
-            print("Next time, set a guess before you run the cell: a wrong one teaches more than none.")
-        elif hit:
-            print(f"Hit: you said {show(guess)}, and it is {show(truth)}. {terminal(asked.why)}")
-        else:
-            print(f"Miss: you said {show(guess)}, and it is {show(truth)}. {terminal(asked.why)}")
-            print("Good to know now. `review` asks you again in three days.")
-        journal.append("reveal", id=id, guess=simple(guess), truth=truth, hit=hit)
+    asked = prediction(id)
+    if guess is None and os.environ.get("MINIGPT_STATIC"):  # the stored page must not answer before its reader does
+        print("What do you say? Set `guess`, run this cell, and it tells you.")
+        return
+    if truth is None and asked.truth is None:
+        raise UserError(f'{id}: hand over what you measured: reveal("{id}", guess, truth).')
+    truth = simple(asked.truth() if truth is None else truth)
+    if not matches(truth, truth):  # not a number, say
+        raise UserError(f"{id}: {truth!r} is nothing that a guess can be compared with.")
+    hit = None if guess is None else matches(guess, truth, asked.tolerance)
+    if guess is not None and hit is None:
+        raise UserError(f"{id}: {guess!r} cannot be read as an answer: give {_form(truth)}.")
+    if guess is None:
+        print(f"It is {shown(truth)}. {terminal(asked.why)}")
+        print("Next time, set a guess before you run the cell: a wrong one teaches more than none.")
+    else:
+        said = f"{'Hit' if hit else 'Miss'}: you said {shown(guess)}, and it is {shown(truth)}. {terminal(asked.why)}"
+        say(said if hit else f"{said}\nGood to know now. `review` asks you again in three days.")
+    journal.append("reveal", id=id, guess=simple(guess), truth=truth, hit=hit)
 
 
 def _form(truth: Any) -> str:
     if isinstance(truth, list):
-        return f"{len(truth)} values, like {show([0] * len(truth))}"
+        return f"{len(truth)} values, like {shown([0] * len(truth))}"
     return {bool: "yes or no", str: "a word"}.get(type(truth), "a number, like 0.75 or 3/4")
 
 
@@ -186,21 +186,23 @@ def _brings(entry: dict) -> list[tuple[str, Callable[[random.Random], Question]]
     items = [(f"recall:{lesson}.{make.__name__}", make) for make in bank.recall]
     if entry["kind"] == "solution" and name in bank.exercises:
         items.append((f"twin:{subject}", bank.exercises[name].twin))
-    missed = bank.predictions.get(name) or bank.predictions.get(subject)
-    if entry["kind"] == "reveal" and entry.get("hit") is False and missed:
-        truth = entry.get("truth")
+    missed, truth = bank.predictions.get(subject), entry.get("truth")
+    if entry["kind"] == "reveal" and entry.get("hit") is False and missed and matches(truth, truth):
         items.append((f"prediction:{subject}", lambda _: _again(missed, truth)))
     return items
 
 
-def _again(asked: Prediction, kept: Any) -> Question:
-    return Question(asked.text, asked.truth() if asked.truth else kept, asked.why, asked.tolerance)
+def _again(asked: Prediction, truth: Any) -> Question:
+    """The question of a prediction. `truth`, what it was then, counts where it cannot be computed (any more)."""
+    with suppress(Exception):
+        truth = asked.truth()
+    return Question(asked.text, truth, asked.why, asked.tolerance)
 
 
+@errors_as_sentences
 def review() -> None:
     """Ask five questions that are due, spaced so that each comes back when you are about to forget it."""
-    with spoken():
-        _review(random.Random())
+    review_verb()
 
 
 def review_verb(seed: int | None = None) -> int:
@@ -209,20 +211,15 @@ def review_verb(seed: int | None = None) -> int:
     Args:
         seed: Seeds the numbers in the questions; by default they differ each time.
     """
-    _review(random.Random(seed))
-    return 0
-
-
-def _review(rng: random.Random) -> None:
-    items = schedule(entries())
+    items = schedule(journal.read())
     due = [item for item in items if item.due <= datetime.now(UTC)]
     if not due:
         print("Nothing is due. " + _when(items))
-        return
+        return 0
     if not interactive():
         print(f"{_when(items)[:-1]}, in a terminal or a notebook: nobody can answer here.")
-        return
-    answers = []
+        return 0
+    rng, answers = random.Random(seed), []
     for item in due[:AT_ONCE]:
         question = item.make(rng)
         print(f"\n{len(answers) + 1} of {min(len(due), AT_ONCE)} · {_about(item.name)}\n{terminal(question.text)}")
@@ -231,7 +228,8 @@ def _review(rng: random.Random) -> None:
             break
         journal.append("review", item=item.name, right=right)
         answers.append(right)
-    print(f"\n{sum(answers)} of {len(answers)} right. " + _when(schedule(entries())))
+    print(f"\n{sum(answers)} of {len(answers)} right. " + _when(schedule(journal.read())))
+    return 0
 
 
 def put(question: Question) -> bool | None:
@@ -244,7 +242,7 @@ def put(question: Question) -> bool | None:
         if right is None:
             print(f"That cannot be read: write {_form(simple(question.answer))}, or nothing if you do not know.")
             continue
-        print(f"{'Right.' if right else f'It is {show(question.answer)}.'} {terminal(question.why)}")
+        print(f"{'Right.' if right else f'It is {shown(question.answer)}.'} {terminal(question.why)}")
         return right
 
 

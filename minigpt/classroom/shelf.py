@@ -15,6 +15,7 @@ lesson reruns the smallest arm, `record.live()`, which must end where the record
 
 `model_from("00")` opens the model that the learner trained in lesson 00, or trains a small one in its place.
 """
+import difflib
 import hashlib
 import importlib.util
 import json
@@ -43,8 +44,9 @@ from ..config import (
     TrainConfig,
     UserError,
 )
-from ..files import cache_folder, sha256, write_atomic
+from ..files import cache_folder, write_atomic
 from ..report import duration
+from .depends import bare_code, closure, module_path
 from .lessons import LESSONS, ROOT
 
 RECORDS = LESSONS / "records"
@@ -128,6 +130,11 @@ class Record:
             half = np.maximum(half, self.content["floor"])
         return curves.mean(0) - half, curves.mean(0) + half
 
+    def end(self, arm: str) -> tuple[float, float]:
+        """(low, high): between these 95 of 100 new runs of an arm end."""
+        low, high = self.band(arm, one_run=True)
+        return low[-1], high[-1]
+
     def sentence(self) -> str:
         """What kind of evidence this is; every lesson prints it beside the picture."""
         return (f"Recorded: {len(self.seeds)} seeds, mean with its 95 % interval; {self.content['machine']}, "
@@ -139,7 +146,7 @@ class Record:
         start = time.perf_counter()
         found = measure(script(self.name), self._arm(arm)["settings"], seed)
         curve = Curve(np.array(found["x"]), np.array(found["y"]), found["numbers"], time.perf_counter() - start)
-        (low, high), end = (edges[-1] for edges in self.band(arm, one_run=True)), curve.y[-1]
+        (low, high), end = self.end(arm), curve.y[-1]
         expected = f"the record expects a run to end between {low:.4g} and {high:.4g}"
         assert low <= end <= high, f"{self.name}, arm {arm!r}, seed {seed}: this run ends at {end:.4g}, but {expected}."
         return curve
@@ -147,7 +154,7 @@ class Record:
     @property
     def stale(self) -> bool:
         """Whether the script has changed since."""
-        return self.content["script"] != sha256(script_file(self.name))
+        return self.content["script"] != script_hash(self.name)
 
     def _arm(self, arm: str) -> dict[str, Any]:
         if arm not in self.content["arms"]:
@@ -157,7 +164,7 @@ class Record:
 
 def live_sentence(record: Record, arm: str, curve: Curve) -> str:
     """What the thick line is, and that it agrees with the record."""
-    low, high = (edges[-1] for edges in record.band(arm, one_run=True))
+    low, high = record.end(arm)
     return (f"Live: one run of the arm {arm!r} just now (the thick line). It ends at {curve.y[-1]:.3g}; 95 of 100 such "
             f"runs end between {low:.3g} and {high:.3g}, says the record.")  # fmt: skip
 
@@ -172,14 +179,17 @@ def recorded(name: str) -> Record:
 
 def script_file(name: str) -> Path:
     """ "04.scale" → notebooks/records/04_scale.py; UserError names the nearest ones."""
-    import difflib
-
     file = RECORDS / f"{name.replace('.', '_', 1)}.py"
     if not file.exists():
         known = [path.stem.replace("_", ".", 1) for path in sorted(RECORDS.glob("*.py"))]
         near = difflib.get_close_matches(name, known, 3, 0.4) or known
         raise UserError(f"there is no recorded experiment {name!r}; there are: {', '.join(near) or 'none yet'}.")
     return file
+
+
+def script_hash(name: str) -> str:
+    """The SHA-256 of the script's text, whatever ends its lines: git may write them in another way on Windows."""
+    return hashlib.sha256(script_file(name).read_text(encoding="utf-8").encode()).hexdigest()
 
 
 def script(name: str) -> ModuleType:
@@ -205,7 +215,7 @@ def redo(name: str) -> int:
     Args:
         name: The experiment, such as 04.scale.
     """
-    module, code = script(name), sha256(script_file(name))
+    module, code = script(name), script_hash(name)
     arms, seeds = module.arms(), list(module.SEEDS)
     if len(seeds) < 2 or not arms:
         raise UserError(f"{module.__file__}: a record needs an arm and two seeds or more, or it has no band.")
@@ -355,13 +365,12 @@ def stand_in() -> Path:
 
 
 def stand_in_key() -> str:
-    """Changes with whatever decides the weights: settings, code, text, torch."""
+    """Changes with whatever decides the weights: settings, code (all that training imports), text, torch."""
     import torch
 
     from ..text.sources import available
 
-    names = "train model optim shards prepare tokenizer text/sources".split()
-    code = [sha256(ROOT / "minigpt" / f"{name}.py") for name in names]
+    code = [bare_code(module_path(name)) for name in sorted(closure("train"))]
     what = json.dumps([asdict(STAND_IN), STAND_IN_TEXT, code, available(), torch.__version__])
     return "00-" + hashlib.sha256(what.encode()).hexdigest()[:16]
 

@@ -54,11 +54,13 @@ from minigpt.accounting import flops_per_token
 from minigpt.classroom import recorded, reveal, show
 from minigpt.classroom.shelf import live_sentence
 from minigpt.classroom.viz import BLUE, GREY, ORANGE, SKY, VERMILLION, YELLOW
-from minigpt.classroom.viz import MergeView, figure, heatmap, label_end, plot_live, plot_record, visible
+from minigpt.classroom.viz import MergeView, figure, heatmap, label_end, plot_live, plot_record
+from minigpt.classroom.viz import visible
 from minigpt.text.sources import builtin, held_out, usable_domains
 
 started = time.perf_counter()
-print(f"torch {torch.__version__}, tiktoken {tiktoken.__version__}, {torch.get_num_threads()} CPU threads")
+print(f"torch {torch.__version__}, tiktoken {tiktoken.__version__}, "
+      f"{torch.get_num_threads()} CPU threads")
 
 # %%
 usable, _ = usable_domains(["books", "speeches", "code"])
@@ -68,7 +70,8 @@ train = [d.text for d in documents if not held_out(d.id)]
 unseen = [d.text for d in documents if held_out(d.id)]
 held = "\n".join(text[:40_000] for text in unseen)  # what we measure on
 millions = sum(map(len, train)) / 1e6
-print(f"domain {usable[0]!r}: {millions:.1f} million characters to learn from, {len(unseen)} documents held out")
+print(f"domain {usable[0]!r}: {millions:.1f} million characters to learn from, "
+      f"{len(unseen)} documents held out")
 
 # %% [markdown]
 # *Three questions on earlier lessons. Say the answer aloud, then open it.*
@@ -101,7 +104,8 @@ reveal("02.p1", guess)
 for character in "Aéя中🙂":
     data = character.encode("utf-8")
     bits = " ".join(f"{byte:08b}" for byte in data)
-    print(f"{character:<3} code point {ord(character):>6,}   {len(data)} bytes {data.hex(' '):<12} {bits}")
+    print(f"{character:<3} code point {ord(character):>6,}   {len(data)} bytes "
+          f"{data.hex(' '):<12} {bits}")
 
 # %% [markdown]
 # Read the bits. A byte that begins with 0 is a character of its own; those are the signs of an English typewriter. Any
@@ -113,14 +117,15 @@ for character in "Aéя中🙂":
 
 # %%
 def strip(rows, colors=None, width=9.0):
-    """Rows of pieces as boxes; rows: {name: [bytes, …]}; colors: {piece: colour}. Returns the figure."""
+    """A figure of pieces as boxes. rows: {name: [bytes, …]}; colors: {piece: colour}."""
     fig, ax = figure(width, 0.35 + 0.42 * len(rows))
     for y, (name, pieces) in enumerate(rows.items()):
         x = 0
         for i, piece in enumerate(pieces):
             color = (colors or {}).get(piece, SKY if i % 2 else "#e8f3fa")
             ax.barh(y, len(piece), 0.72, x, color=color, edgecolor="black", linewidth=0.6)
-            ax.text(x + len(piece) / 2, y, visible(piece), ha="center", va="center", size=8, parse_math=False)
+            middle = x + len(piece) / 2
+            ax.text(middle, y, visible(piece), ha="center", va="center", size=8, parse_math=False)
             x += len(piece)
         ax.text(-0.3, y, name, ha="right", va="center", size=9)
     widest = max(sum(map(len, pieces)) for pieces in rows.values())
@@ -132,9 +137,10 @@ def strip(rows, colors=None, width=9.0):
 # %%
 text = "Zoë: 5€ 中🙂"
 rows = {"characters": [c.encode() for c in text], "bytes": [bytes([b]) for b in text.encode()]}
-opens = {bytes([b]): ORANGE for b in range(0xC0, 256)} | {bytes([b]): YELLOW for b in range(0x80, 0xC0)}
+opens = {bytes([b]): ORANGE if b >= 0xC0 else YELLOW for b in range(0x80, 256)}
 show(strip(rows, opens, width=8),
-     alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë has two, € and 中 three, 🙂 four.")
+     alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë has two, € and 中 "
+         "three, 🙂 four.")
 
 # %% [markdown]
 # **What breaks if** you cut between two bytes of one character? The text is no text any more. Python then refuses, or
@@ -175,10 +181,10 @@ label_end(ax, read[-1], distinct[-1], "different words", BLUE)
 label_end(ax, read[-1], read[-1], "every word new", GREY)
 ax.set(xlabel="words read", ylabel="different words")
 assert 0.4 < exponent < 0.9
-show(fig, alt=f"The number of different words grows with the words read to the power {exponent:.2f}, and shows no "
-              "sign of an end.")  # fmt: skip
-rare = sum(n < 3 for n in seen.values()) / len(seen)
-print(f"{read[-1]:,} words read, {distinct[-1]:,} different; {rare:.0%} of those came once or twice")
+show(fig, alt="The number of different words grows with the words read to the power "
+              f"{exponent:.2f}, and shows no sign of an end.")
+few = sum(n < 3 for n in seen.values()) / len(seen)
+print(f"{read[-1]:,} words read, {distinct[-1]:,} different; {few:.0%} of those came once or twice")
 
 # %% [markdown]
 # This is Heaps' law: the vocabulary grows like a power of the text, and never stops. There are always new names, new
@@ -200,7 +206,8 @@ at = min(middle.lower().find(w) for w in words_of(middle) if w in new)
 line = middle[max(0, at - 120) : at + 80].replace("\n", " ")
 known = regex.sub(r"\w+", lambda m: m[0] if m[0].lower() in seen else "<unknown>", line)
 print("what a model of words would read:", known)
-print(f"{sum(theirs[w] for w in new) / sum(theirs.values()):.1%} of all words in the unseen books are unknown")
+share = sum(theirs[w] for w in new) / sum(theirs.values())
+print(f"{share:.1%} of all words in the unseen books are unknown")
 
 # %% [markdown]
 # Those are the words that carry the meaning: names, places, things. A model of words can neither read nor write them.
@@ -211,7 +218,8 @@ print(f"{sum(theirs[w] for w in new) / sum(theirs.values()):.1%} of all words in
 # %%
 page = held[5000:8000]
 for name, pieces in (("bytes", len(page.encode())), ("words", len(words_of(page)))):
-    print(f"a page of {len(page):,} characters: {pieces:>5,} {name}, {pieces**2 / 1e6:.2f} million pairs in attention")
+    print(f"a page of {len(page):,} characters: {pieces:>5,} {name}, "
+          f"{pieces**2 / 1e6:.2f} million pairs in attention")
 print("what fits into a context of 256 bytes:", repr(page[:256]))
 
 # %% [markdown]
@@ -231,7 +239,7 @@ toy = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
 
 
 def count_pairs(pieces_of, times):
-    """How often each pair of neighbours occurs, over all words; a word that occurs five times counts five times."""
+    """How often each pair of neighbours occurs; a word that occurs five times counts five times."""
     counts = Counter()
     for word, pieces in pieces_of.items():
         for pair in zip(pieces, pieces[1:]):
@@ -240,7 +248,7 @@ def count_pairs(pieces_of, times):
 
 
 def join(pieces, pair):
-    """Make one piece of each occurrence of the pair, from the left: [a, a, a] with (a, a) -> [aa, a]."""
+    """Join each occurrence of the pair, from the left: [a, a, a] with (a, a) -> [aa, a]."""
     joined = []
     for piece in pieces:
         if joined and (joined[-1], piece) == pair:
@@ -267,13 +275,14 @@ for ax in axes:
     best = max(counts, key=lambda pair: (counts[pair], pair))
     top = sorted(counts, key=lambda pair: (counts[pair], pair))[-5:]
     colors = [BLUE if pair == best else "#c8c8c8" for pair in top]
-    ax.barh([" + ".join(map(visible, pair)) for pair in top], [counts[pair] for pair in top], color=colors)
+    names = [" + ".join(map(visible, pair)) for pair in top]
+    ax.barh(names, [counts[pair] for pair in top], color=colors)
     ax.set(title=f"merge {len(learnt)}", xlim=(0, 10))
     learnt.append(best)
     pieces_of = {word: join(pieces, best) for word, pieces in pieces_of.items()}
 assert learnt[0] == (b"s", b"t") and learnt[1] == (b"e", b"st")
 show(fig, alt="Four bar charts of pair counts; the longest bar is merged each time: "
-              f"{', '.join((a + b).decode() for a, b in learnt)}.")  # fmt: skip
+              f"{', '.join((a + b).decode() for a, b in learnt)}.")
 print({word: b" ".join(pieces).decode() for word, pieces in pieces_of.items()})
 
 # %% [markdown]
@@ -286,7 +295,8 @@ print({word: b" ".join(pieces).decode() for word, pieces in pieces_of.items()})
 
 # %%
 steps = MergeView("lowest", learnt)
-show(steps.figure(), alt="The six letters of lowest become two pieces in four merges: st, est, ow, low.")
+show(steps.figure(),
+     alt="The six letters of lowest become two pieces in four merges: st, est, ow, low.")
 
 # %% [markdown]
 # Two pieces, low and est, and both are old friends. A word-level model would have seen `<unknown>`.
@@ -334,8 +344,8 @@ ax.plot(100 * np.array(changed), color=BLUE)
 ax.set(xlabel="rank of the merge", ylabel="chunks changed, %")
 shown = ", ".join(visible(a + b) for a, b in slow_merges[:8])
 assert np.mean(changed) < 0.1
-show(fig, alt=f"The first merges touch up to {max(changed):.0%} of the chunks; after fifty merges hardly "
-              f"{100 * np.mean(changed[50:]):.1f} in a hundred change.")  # fmt: skip
+show(fig, alt=f"The first merges touch up to {max(changed):.0%} of the chunks; after fifty "
+              f"merges hardly {100 * np.mean(changed[50:]):.1f} in a hundred change.")
 print("first merges:", shown)
 
 # %% [markdown]
@@ -350,7 +360,7 @@ print("first merges:", shown)
 def train_incrementally(texts, merges, tie=lambda pair: pair):
     times = Counter(chunk for text in texts for chunk in findall(text))  # repair 1
     pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
-    counts, where = count_pairs(pieces_of, times), defaultdict(dict)  # repair 2; dict: a set that keeps its order
+    counts, where = count_pairs(pieces_of, times), defaultdict(dict)  # repair 2; dict: ordered set
     for chunk, pieces in pieces_of.items():
         for pair in zip(pieces, pieces[1:]):
             where[pair][chunk] = None
@@ -390,10 +400,11 @@ ax.barh(list(took), list(took.values()), color=[VERMILLION, ORANGE, BLUE], log=T
 ax.invert_yaxis()
 ax.minorticks_off()
 ax.set(xlabel="seconds: 100 merges, 60,000 characters")
-show(fig, alt="Live, on this machine: each step down is several times shorter than the one above it, and all three "
-              "learn the same merges.")  # fmt: skip
+show(fig, alt="Live, on this machine: each step down is several times shorter than the one above "
+              "it, and all three learn the same merges.")
 shares = fast_seconds / slow_seconds, engine_seconds / slow_seconds
-print(f"slowly {slow_seconds:.2f} s, incrementally {shares[0]:.1%} of that, minigpt {shares[1]:.1%}")
+print(f"slowly {slow_seconds:.2f} s, incrementally {shares[0]:.1%} of that, "
+      f"minigpt {shares[1]:.1%}")
 
 # %% [markdown]
 # The gap grows with the text and with the number of merges, because the slow one does the product of both. `minigpt`
@@ -403,7 +414,8 @@ print(f"slowly {slow_seconds:.2f} s, incrementally {shares[0]:.1%} of that, mini
 # %% tags=["timing"]
 large_seconds, large = seconds(train_bpe, train, 32_768, ["<|endoftext|>"])
 print(f"{millions:.1f} million characters, {len(large.merges):,} merges: {large_seconds:.1f} s")
-print("a few of the last:", [visible(large.vocab[i]) for i in range(large.vocab_size - 11, large.vocab_size - 1)])
+last = range(large.vocab_size - 11, large.vocab_size - 1)
+print("a few of the last:", [visible(large.vocab[i]) for i in last])
 
 # %% [markdown]
 # One thing comes for free. Merges are learnt in order, and none of them looks ahead. So the tokenizer of 1,024 ids *is*
@@ -418,7 +430,8 @@ def cut_down(tokenizer, vocab_size):
 
 small = cut_down(large, 1024)
 assert small.merges == train_bpe(train, 1024, ["<|endoftext|>"]).merges
-print("tokens on the page:", {t.vocab_size: len(t.encode(page)) for t in (small, large)}, "by size of the vocabulary")
+on_the_page = {t.vocab_size: len(t.encode(page)) for t in (small, large)}
+print("tokens on the page:", on_the_page, "by size of the vocabulary")
 
 # %% [markdown]
 # > **Your turn: 02.4 `learn_pairs`**: a trainer with two planted mistakes.
@@ -469,7 +482,7 @@ by_twenty = np.array(tied).reshape(10, 20).mean(1)
 ax.bar(np.arange(0, 200, 20), by_twenty, 18, align="edge", color=BLUE)
 ax.set(xlabel="rank of the merge", ylabel="pairs with this count")
 show(fig, alt="At first the best pair is alone; for each of the last twenty merges there are "
-              f"{by_twenty[-1]:.1f} pairs to choose from on average.")  # fmt: skip
+              f"{by_twenty[-1]:.1f} pairs to choose from on average.")
 
 # %% [markdown]
 # The rarer a pair, the more company it has. The end of every vocabulary is decided by the tie rule, also in yours.
@@ -501,7 +514,8 @@ across = [token for token in without_cuts.vocab.values() if border.search(token)
 print(f"{len(across) / 2_000:.0%} of the vocabulary reaches across a border, for instance:")
 print(" ".join(f"[{visible(token)}]" for token in sorted(across, key=len)[-14:]))
 for name, tokenizer in (("with cuts", with_cuts), ("without", without_cuts)):
-    print(f"{name:<10} {len(held.encode()) / len(tokenizer.encode(held)):.2f} bytes per token on unseen text")
+    per_token = len(held.encode()) / len(tokenizer.encode(held))
+    print(f"{name:<10} {per_token:.2f} bytes per token on unseen text")
 
 # %% [markdown]
 # Judged by the length of the text, nothing is wrong. So what is? Look at one word in many places. How many different
@@ -521,7 +535,7 @@ def ways_to_cut(tokenizer, text, word):
 
 frequent = [b"time", b"man", b"house", b"night", b"door", b"life"]
 trained = {"with": with_cuts, "without": without_cuts}
-found = {name: [len(ways_to_cut(t, held, word)) for word in frequent] for name, t in trained.items()}
+found = {name: [len(ways_to_cut(t, held, w)) for w in frequent] for name, t in trained.items()}
 some = list(ways_to_cut(without_cuts, held, b"time"))[:12]
 print("time, without cuts:", " ".join(f"[{visible(way)}]" for way in some))
 
@@ -535,8 +549,8 @@ ax.set_xticks(at, [w.decode() for w in frequent])
 ax.set(ylabel="ways to write it")
 ax.legend()
 assert max(found["with"]) == 1 < max(found["without"])
-show(fig, alt=f"Without cuts each of six frequent words has {min(found['without'])} to {max(found['without'])} "
-              "different token sequences; with cuts exactly one.")  # fmt: skip
+show(fig, alt=f"Without cuts each of six frequent words has {min(found['without'])} to "
+              f"{max(found['without'])} different token sequences; with cuts exactly one.")
 
 # %% [markdown]
 # The model must learn each of those ways by itself, and learn that they mean the same. With cuts a word after a space
@@ -553,8 +567,9 @@ show(fig, alt=f"Without cuts each of six frequent words has {min(found['without'
 
 # %%
 tokenizer = cut_down(large, 4096)
-view = MergeView(" hopeless", cut_down(tokenizer, 1500))  # with fewer merges there is less to scroll
-show(view, alt="Nine bytes become two tokens, hope and less; the ranks of the merges rise from step to step.")
+view = MergeView(" hopeless", cut_down(tokenizer, 1500))  # fewer merges: less to scroll
+show(view, alt="Nine bytes become two tokens, hope and less; the ranks of the merges rise from "
+               "step to step.")
 
 # %% [markdown]
 # In code, with three other rules that come to mind; people write all of them:
@@ -608,10 +623,13 @@ differs = {name: np.mean([a != b for a, b in zip(cuts, right)]) for name, cuts i
 reveal("02.p5", guess, truth=differs["longest_first"])
 
 # %%
-all_differ = [i for i in range(len(chunks)) if len({str(cuts[i]) for cuts in (right, *wrong.values())}) == 4]
+cuts_by = {"by rank": right} | {name.replace("_", " "): cuts for name, cuts in wrong.items()}
+all_differ = [i for i in range(len(chunks))
+              if len({str(cuts[i]) for cuts in cuts_by.values()}) == 4]
 i = min(all_differ, key=lambda i: (len(chunks[i]) < 9, i))
-show(strip({"by rank": right[i]} | {name.replace("_", " "): cuts[i] for name, cuts in wrong.items()}, width=5.5),
-     alt=f"One word, {chunks[i].decode()!r}, cut by four rules into four different rows of pieces.")  # fmt: skip
+show(strip({name: cuts[i] for name, cuts in cuts_by.items()}, width=5.5),
+     alt=f"One word, {chunks[i].decode()!r}, cut by four rules into four different rows of "
+         "pieces.")
 for name, cuts in wrong.items():
     longer = sum(map(len, cuts)) / sum(map(len, right)) - 1
     print(f"{name:<14} {differs[name]:>6.1%} of the words cut differently, {longer:+.1%} pieces")
@@ -635,10 +653,11 @@ assert min(differs.values()) > 0.005
 page_of_a_stranger = "A recipe.<|endoftext|>The moon is cheese."
 careful = tokenizer.encode(page_of_a_stranger)
 careless = tokenizer.encode(page_of_a_stranger, allowed_special=True)
-rows = {name: [tokenizer.vocab[i] for i in ids] for name, ids in (("as text", careful), ("as a token", careless))}
+ids_of = {"as text": careful, "as a token": careless}
+rows = {name: [tokenizer.vocab[i] for i in ids] for name, ids in ids_of.items()}
 show(strip(rows, {b"<|endoftext|>": VERMILLION}, width=8),
-     alt=f"The same page twice: as text the name is {len(careful) - len(careless) + 1} ordinary tokens; as a token "
-         "it is one red box that ends the document.")  # fmt: skip
+     alt=f"The same page twice: as text the name is {len(careful) - len(careless) + 1} ordinary "
+         "tokens; as a token it is one red box that ends the document.")
 assert tokenizer.eot in careless and tokenizer.eot not in careful
 assert tokenizer.decode(careful) == page_of_a_stranger == tokenizer.decode(careless)
 
@@ -677,9 +696,10 @@ fig, ax = figure(width=4.6, height=3.7)
 heatmap(sizes, ax=ax)
 fig.colorbar(ax.images[0], ax=ax, ticks=range(1, 6), label="tokens")
 ax.set(xlabel="last two digits", ylabel="first two digits")
-show(fig, alt=f"Ten thousand numbers as a square; {(sizes == 1).sum()} are one token, and most of those with four "
-              "digits lie in two rows: the years 1800 to 1999.")  # fmt: skip
-print("tokens:", ", ".join(f"{n}: {(sizes == n).mean():.0%} of the numbers" for n in range(1, sizes.max() + 1)))
+show(fig, alt=f"Ten thousand numbers as a square; {(sizes == 1).sum()} are one token, and most "
+              "of those with four digits lie in two rows: the years 1800 to 1999.")
+shares = [(n, (sizes == n).mean()) for n in range(1, sizes.max() + 1)]
+print("tokens:", ", ".join(f"{n}: {share:.0%} of the numbers" for n, share in shares))
 
 # %% [markdown]
 # The two dark rows are history. A year is a token if presidents named it often enough, and its neighbour is not:
@@ -687,10 +707,12 @@ print("tokens:", ", ".join(f"{n}: {(sizes == n).mean():.0%} of the numbers" for 
 # %%
 numbers = ["1815", "1817", "8151", "1000", "100000", "1000000"]
 cuts = {n: [official.vocab[i] for i in official.encode(" " + n)] for n in numbers}
-show(strip(cuts, width=5), alt="Six numbers, each cut by frequency; the borders between the pieces lie at "
-                               "different places.")  # fmt: skip
-ways = Counter(tuple(len(official.vocab[i]) for i in official.encode(str(n))) for n in range(1000, 10_000))
-print("a four-digit number is cut in", len(ways), "ways:", ", ".join("+".join(map(str, way)) for way in ways))
+show(strip(cuts, width=5),
+     alt="Six numbers, each cut by frequency; the borders between the pieces lie at different "
+         "places.")
+encoded = (official.encode(str(n)) for n in range(1000, 10_000))
+ways = Counter("+".join(str(len(official.vocab[i])) for i in ids) for ids in encoded)
+print("a four-digit number is cut in", len(ways), "ways:", ", ".join(ways))
 
 # %% [markdown]
 # To add 1815 and 8151, a model must first find out which digit stands where, and that depends on a list of what was
@@ -748,7 +770,8 @@ for name, text in languages.items():
     tokens, size, words = counts[name], len(text.encode()), len(text.split())
     fertility = f"{tokens / words:>8.1f}" if words > 2 else "no blanks"
     cost = tokens / counts["English"]
-    print(f"{name:<10} {len(text):>9} {size:>7} {tokens:>7} {size / tokens:>12.2f} {fertility:>18} {cost:>9.1f}")
+    print(f"{name:<10} {len(text):>9} {size:>7} {tokens:>7} {size / tokens:>12.2f} "
+          f"{fertility:>18} {cost:>9.1f}")
 
 # %%
 order = sorted(languages, key=lambda name: counts[name])
@@ -758,8 +781,9 @@ ax.barh(order, [counts[name] / counts["English"] for name in order], color=color
 ax.plot([len(languages[n].encode()) / counts["English"] for n in order], order, "k|", markersize=12)
 ax.set(xlabel="tokens, English = 1; mark: if each byte were a token")
 assert counts["Hindi"] > 4 * counts["English"] and order[0] == "English"
-show(fig, alt=f"English is cheapest; German costs {counts['German'] / counts['English']:.1f} times as much, Hindi "
-              f"{counts['Hindi'] / counts['English']:.1f} times: one token for each byte.")  # fmt: skip
+german, hindi = (counts[name] / counts["English"] for name in ("German", "Hindi"))
+show(fig, alt=f"English is cheapest; German costs {german:.1f} times as much, Hindi {hindi:.1f} "
+              "times: one token for each byte.")
 
 # %% [markdown]
 # Where no merge was learnt, a token is a byte. Who speaks Hindi would pay that many times as much for the same request,
@@ -776,17 +800,20 @@ show(fig, alt=f"English is cheapest; German costs {counts['German'] / counts['En
 
 # %%
 code = [d.text[:20_000] for d in builtin(["code"])]
-texts = {usable[0]: excerpt, "code": code[: len(code) // 2][:40], "both": excerpt[:6] + code[: len(code) // 2][:20]}
-measured = {usable[0]: held[:150_000], "code": "\n".join(code[len(code) // 2 :][:30])}
+half = len(code) // 2
+texts = {usable[0]: excerpt, "code": code[:half][:40], "both": excerpt[:6] + code[:half][:20]}
+measured = {usable[0]: held[:150_000], "code": "\n".join(code[half:][:30])}
 budget = {name: train_bpe(text, 3_000) for name, text in texts.items()}
-table = np.array([[len(t.encode()) / len(tok.encode(t)) for t in measured.values()] for tok in budget.values()])
+table = np.array([[len(text.encode()) / len(t.encode(text)) for text in measured.values()]
+                  for t in budget.values()])
 fig, ax = figure(width=4.2, height=2.4)
-heatmap(table, rows=list(budget), columns=list(measured), ax=ax, numbers=True, title="bytes per token")
+heatmap(table, rows=list(budget), columns=list(measured), ax=ax, numbers=True,
+        title="bytes per token")
 ax.set(ylabel="trained on", xlabel="measured on")
 if usable[0] != "code":
     assert table[0, 0] > table[2, 0] > table[1, 0] and table[1, 1] > table[2, 1] > table[0, 1]
-show(fig, alt="Each tokenizer is best on its own kind of text, and the mixed one is second on both: every kind pays "
-              "for the other.")  # fmt: skip
+show(fig, alt="Each tokenizer is best on its own kind of text, and the mixed one is second on "
+              "both: every kind pays for the other.")
 
 # %% [markdown]
 # **Your own language.** Put a text of your own into the next cell, the longer the better; it comes with the start of a
@@ -795,16 +822,18 @@ show(fig, alt="Each tokenizer is best on its own kind of text, and the mixed one
 
 # %%
 own_language, own_text = "Russian", """
-Жил старик со своею старухой у самого синего моря; они жили в ветхой землянке ровно тридцать лет и три года.
-Старик ловил неводом рыбу, старуха пряла свою пряжу. Раз он в море закинул невод, — пришёл невод с одною тиной.
-Он в другой раз закинул невод, — пришёл невод с травой морскою. В третий раз закинул он невод, — пришёл невод с одною
-рыбкой, с непростою рыбкой, — золотою. Как взмолится золотая рыбка! Голосом молвит человечьим: «Отпусти ты, старче, меня
-в море, дорогой за себя дам откуп: откуплюсь чем только пожелаешь.»
+Жил старик со своею старухой у самого синего моря; они жили в ветхой землянке ровно тридцать лет
+и три года. Старик ловил неводом рыбу, старуха пряла свою пряжу. Раз он в море закинул невод, —
+пришёл невод с одною тиной. Он в другой раз закинул невод, — пришёл невод с травой морскою. В третий
+раз закинул он невод, — пришёл невод с одною рыбкой, с непростою рыбкой, — золотою. Как взмолится
+золотая рыбка! Голосом молвит человечьим: «Отпусти ты, старче, меня в море, дорогой за себя дам
+откуп: откуплюсь чем только пожелаешь.»
 """
 mixed = train_bpe([*excerpt, own_text * 20], 2_000)
 for name, text in ((own_language, languages.get(own_language, own_text)), ("English books", held)):
     before, after = (len(text.encode()) / len(t.encode(text)) for t in (with_cuts, mixed))
-    print(f"{name:<14} {before:.2f} bytes per token before, {after:.2f} with your text in the training")
+    print(f"{name:<14} {before:.2f} bytes per token before, {after:.2f} with your text in the "
+          "training")
 
 # %% [markdown]
 # > **Your turn: 02.7 `language_costs`.**
@@ -825,9 +854,10 @@ label_end(ax, 1, 20, "ten times", VERMILLION)
 ax.minorticks_off()
 ax.set(xlabel="tokens, the most frequent first", ylabel="occurrences")
 rare = (counts < 10).sum()
-show(fig, alt=f"From {counts.max():,} occurrences the line falls straight, and at its end drops to nothing: "
-              f"{rare:,} of {large.vocab_size:,} tokens occur fewer than ten times.")  # fmt: skip
-print(f"{len(unused)} learnt tokens never occur in their own text:", " ".join(f"[{visible(t)}]" for t in unused[:12]))
+show(fig, alt=f"From {counts.max():,} occurrences the line falls straight, and at its end drops "
+              f"to nothing: {rare:,} of {large.vocab_size:,} tokens occur fewer than ten times.")
+some = " ".join(f"[{visible(token)}]" for token in unused[:12])
+print(f"{len(unused)} learnt tokens never occur in their own text:", some)
 
 # %% [markdown]
 # Those are scaffolding: steps on the way to a longer token, which then takes every occurrence. They do little harm,
@@ -840,7 +870,8 @@ print(f"{len(unused)} learnt tokens never occur in their own text:", " ".join(f"
 
 # %%
 foreign = budget["both"]
-seen_by_model = np.bincount(np.concatenate(foreign.encode_batch(train[:60])), minlength=foreign.vocab_size)
+read_by_model = np.concatenate(foreign.encode_batch(train[:60]))
+seen_by_model = np.bincount(read_by_model, minlength=foreign.vocab_size)
 never = [foreign.vocab[i] for i in np.flatnonzero(seen_by_model == 0) if i >= 256]
 examples = " ".join(f"[{visible(token)}]" for token in never[::25])
 print(f"{len(never)} of {foreign.vocab_size} tokens do not occur in sixty books:", examples)
@@ -850,15 +881,16 @@ print(f"{len(never)} of {foreign.vocab_size} tokens do not occur in sixty books:
 # shared with the head.)
 
 # %%
-config = minigpt.ModelConfig(layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64, context=128,
-                             vocab_size=foreign.vocab_size, tied=False)  # fmt: skip
+config = minigpt.ModelConfig(layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64,
+                             context=128, vocab_size=foreign.vocab_size, tied=False)
 model = minigpt.GPT(config)
 ids = torch.tensor(foreign.encode("\n".join(train[:9]))[: 64 * 129]).view(64, 129)
 model(ids[:, :-1], ids[:, 1:]).backward()
 still = model.embed.weight.grad[: foreign.vocab_size].norm(dim=1) == 0
 read = torch.isin(torch.arange(foreign.vocab_size), ids[:, :-1])
 assert torch.equal(still, ~read)
-print(f"{read.sum()} tokens were read and {(~still).sum()} rows of the embedding have a gradient: exactly those")
+print(f"{read.sum()} tokens were read and {(~still).sum()} rows of the embedding have a gradient: "
+      "exactly those")
 
 # %% [markdown]
 # A token that is never read keeps the random vector that it was born with. The model that meets it one day reads noise,
@@ -886,11 +918,11 @@ theirs = tiktoken.Encoding(
     mergeable_ranks={token: id for id, token in tokenizer.vocab.items() if id != tokenizer.eot},
     special_tokens={"<|endoftext|>": tokenizer.eot},
 )
-strange = ["", " ", "   ", "\n\n \t", "aaaaaaa", "naïve café", "e\u0301", "中文🙂", "\x00\x01", "<|endoftext|>"]
-strange += languages.values()
+strange = ["", " ", "   ", "\n\n \t", "aaaaaaa", "naïve café", "e\u0301", "中文🙂", "\x00\x01"]
+strange += ["<|endoftext|>", *languages.values()]
 for text in [held[:60_000], *strange]:
-    pieces = [piece for chunk in regex.findall(pattern, text) for piece in by_rank(chunk.encode(), tokenizer.ranks)]
-    mine = [tokenizer.ranks[piece] for piece in pieces]
+    cuts = [by_rank(chunk.encode(), tokenizer.ranks) for chunk in regex.findall(pattern, text)]
+    mine = [tokenizer.ranks[piece] for pieces in cuts for piece in pieces]
     assert mine == minigpt.tokenizer.slow_encode(tokenizer, text) == theirs.encode_ordinary(text)
     assert theirs.decode(mine) == text
 print(f"by hand = minigpt's readable encoder = tiktoken, on {1 + len(strange)} texts")
@@ -898,7 +930,8 @@ print(f"by hand = minigpt's readable encoder = tiktoken, on {1 + len(strange)} t
 # %% tags=["timing"]
 ours, _ = seconds(minigpt.tokenizer.slow_encode, tokenizer, held[:60_000])
 rust, _ = seconds(theirs.encode_ordinary, held[:60_000])
-print(f"tiktoken is {ours / rust:.0f} times as fast as the readable one: {0.06 / rust:.1f} million characters a second")
+print(f"tiktoken is {ours / rust:.0f} times as fast as the readable one: "
+      f"{0.06 / rust:.1f} million characters a second")
 
 # %% [markdown]
 # ## 13. How large should the vocabulary be?
@@ -910,7 +943,8 @@ vocabularies = [257, 512, 1024, 2048, 4096, 8192, 16_384, 32_768]
 per_token = [len(held.encode()) / len(cut_down(large, size).encode(held)) for size in vocabularies]
 print("size of the vocabulary", *(f"{size:>7,}" for size in vocabularies))
 print("bytes per token       ", *(f"{size:>7.2f}" for size in per_token))
-print("gained by the doubling", " " * 7, *(f"{b - a:>7.2f}" for a, b in zip(per_token, per_token[1:])))
+gained = np.diff(per_token)
+print("gained by the doubling", " " * 7, *(f"{gain:>7.2f}" for gain in gained))
 
 # %% [markdown]
 # So the gain shrinks with each doubling. The price does not: for each token the model computes one number for every
@@ -921,9 +955,9 @@ print("gained by the doubling", " " * 7, *(f"{b - a:>7.2f}" for a, b in zip(per_
 
 # %%
 guess = None
-shape = dict(heads=1, kv_heads=1, head_size=64, context=128)
-body = {size: minigpt.ModelConfig(layers=2, width=64, mlp_width=192, vocab_size=size, **shape) for size in vocabularies}
-total = flops_per_token(body[32_768])
+body = minigpt.ModelConfig(layers=2, width=64, heads=1, kv_heads=1, head_size=64, mlp_width=192,
+                           context=128, vocab_size=32_768)
+total = flops_per_token(body)
 reveal("02.p7", guess, truth=6 * 64 * 32_768 / total)
 
 # %% [markdown]
@@ -932,23 +966,27 @@ reveal("02.p7", guess, truth=6 * 64 * 32_768 / total)
 
 # %%
 def shape_of(layers, width, vocab_size):
-    return minigpt.ModelConfig(layers=layers, width=width, heads=width // 64, kv_heads=width // 64, head_size=64,
-                               mlp_width=3 * width, context=1024, vocab_size=vocab_size)  # fmt: skip
+    heads = width // 64
+    return minigpt.ModelConfig(layers=layers, width=width, heads=heads, kv_heads=heads,
+                               head_size=64, mlp_width=3 * width, context=1024,
+                               vocab_size=vocab_size)
 
 
 fig, ax = figure(width=5.5, height=2.5)
 best = {}
 for (layers, width), color in zip(((2, 64), (12, 768), (32, 4096)), (VERMILLION, ORANGE, BLUE)):
-    cost = np.array([flops_per_token(shape_of(layers, width, v)) / b for v, b in zip(vocabularies, per_token)])
+    flops = [flops_per_token(shape_of(layers, width, size)) for size in vocabularies]
+    cost = np.array(flops) / per_token
     best[width] = vocabularies[cost.argmin()]
-    ax.semilogx(vocabularies, cost / cost.min(), "o-", color=color, label=f"{layers} layers of {width}")
+    name = f"{layers} layers of {width}"
+    ax.semilogx(vocabularies, cost / cost.min(), "o-", color=color, label=name)
 ax.legend()
 ax.minorticks_off()
 ax.set_xticks(vocabularies, [f"{size:,}" for size in vocabularies])
 ax.set(xlabel="size of the vocabulary", ylabel="FLOPs per byte, best = 1")
 assert best[64] < best[768] <= best[4096]
-show(fig, alt=f"Three valleys: the smallest body is cheapest at {best[64]:,} ids, the middle one at {best[768]:,}, "
-              f"the largest at {best[4096]:,} or beyond.")  # fmt: skip
+show(fig, alt=f"Three valleys: the smallest body is cheapest at {best[64]:,} ids, the middle one "
+              f"at {best[768]:,}, the largest at {best[4096]:,} or beyond.")
 
 # %% [markdown]
 # The larger the body, the less the head matters, and the larger the vocabulary that pays. (This is one reason why GPT-2
@@ -964,9 +1002,11 @@ record = recorded("02.vocabulary")
 print(record.what)
 print("vocabulary   steps   million bytes read")
 for arm in record.arms:
-    print(f"{arm:>10} {record.numbers(arm, 'steps')[0]:>7.0f} {record.numbers(arm, 'bytes_read').mean() / 1e6:>12.2f}")
+    steps, millions_read = record.numbers(arm, "steps"), record.numbers(arm, "bytes_read") / 1e6
+    print(f"{arm:>10} {steps[0]:>7.0f} {millions_read.mean():>12.2f}")
 arm, threads = record.arms[0], torch.get_num_threads()
-torch.set_num_threads(1)  # for matrices this small a second thread gains little, and waits whenever its core is busy
+# for matrices this small a second thread gains little, and waits whenever its core is busy
+torch.set_num_threads(1)
 live = record.live(arm) if usable[0] == "books" else None
 torch.set_num_threads(threads)
 
@@ -979,21 +1019,22 @@ ax.legend(title="vocabulary", ncols=2)
 if live:
     plot_live(ax, live.x, live.y)
     print(live_sentence(record, arm, live))
-show(fig, alt="Bits per byte against training FLOPs, one curve a vocabulary: 8,192 leads for most of the way, 2,048 "
-              "has caught it at the end, and bytes stay far above.")  # fmt: skip
+show(fig, alt="Bits per byte against training FLOPs, one curve a vocabulary: 8,192 leads for most "
+              "of the way, 2,048 has caught it at the end, and bytes stay far above.")
 print(record.sentence())
 
 # %%
 fig, ax = figure(width=5.5, height=2.4)
 mean = np.array([record.mean(arm)[-1] for arm in record.arms])
 low, high = np.array([[edge[-1] for edge in record.band(arm)] for arm in record.arms]).T
-ax.errorbar(range(len(mean)), mean, [mean - low, high - mean], fmt="o-", color=BLUE, capsize=4, linewidth=1)
+reach = [mean - low, high - mean]
+ax.errorbar(range(len(mean)), mean, reach, fmt="o-", color=BLUE, capsize=4, linewidth=1)
 ax.set_xticks(range(len(mean)), record.arms)
 ax.set(xlabel="size of the vocabulary", ylabel="bits per byte, end")
 winner = record.arms[mean.argmin()]
 assert winner not in (record.arms[0], record.arms[-1])
-show(fig, alt=f"A valley: bytes alone end at {mean[0]:.2f} bits per byte, the best vocabulary, {winner}, at "
-              f"{mean.min():.2f}, the largest at {mean[-1]:.2f}.")  # fmt: skip
+show(fig, alt=f"A valley: bytes alone end at {mean[0]:.2f} bits per byte, the best vocabulary, "
+              f"{winner}, at {mean.min():.2f}, the largest at {mean[-1]:.2f}.")
 print(record.sentence())
 
 # %% [markdown]
@@ -1026,7 +1067,8 @@ for pair in printed:
     ties = [a + "+" + b for (a, b), count in counts.items() if count == max(counts.values())]
     assert counts[pair] == max(counts.values())
     print(f"{'+'.join(pair):<6} occurs {counts[pair]} times; as frequent: {' '.join(ties)}")
-    pieces_of, lower = {word: join(pieces, pair) for word, pieces in pieces_of.items()}, join(lower, pair)
+    pieces_of = {word: join(pieces, pair) for word, pieces in pieces_of.items()}
+    lower = join(lower, pair)
 print("recomputed: lower becomes", " ".join(lower), "and the paper prints: low er·")
 assert lower == ["low", "er·"]
 

@@ -131,7 +131,8 @@ check("02.utf8_lengths", utf8_lengths)
 
 # %%
 def most_common_pair(words):
-    """{(b"l", b"o", b"w"): 5, …} -> the most frequent pair of neighbours, the greatest of equals: (b"o", b"w")"""
+    """{(b"l", b"o", b"w"): 5, …} -> the most frequent pair of neighbours, the greatest of
+    equals: (b"o", b"w")"""
     ### BEGIN SOLUTION
     counts = Counter()
     for word, times in words.items():
@@ -579,9 +580,11 @@ check("02.training_rows", training_rows)
 
 # %%
 def language_costs(parallel, encode):
-    """{"English": [...], …} -> ({"English": (bytes per token, 1.0), …}, the language that takes the most tokens)"""
+    """{"English": [...], …} -> ({"English": (bytes per token, 1.0), …}, the language that takes the
+    most tokens)"""
     ### BEGIN SOLUTION
-    tokens = {language: sum(len(encode(text)) for text in texts) for language, texts in parallel.items()}
+    tokens = {language: sum(len(encode(text)) for text in texts)
+              for language, texts in parallel.items()}
     costs = {}
     for language, texts in parallel.items():
         size = sum(len(text.encode("utf-8")) for text in texts)
@@ -681,7 +684,7 @@ def stream_text(tokens):
 
 
 def unfinished(data):
-    """How many bytes at the end of data begin a character that is not complete: b"a\\xf0\\x9f" -> 2"""
+    """How many bytes at the end begin a character that is not complete: b"a\\xf0\\x9f" -> 2"""
     for back in range(1, min(3, len(data)) + 1):
         first = data[-back]
         if not 0x80 <= first < 0xC0:  # no continuation: a character begins here

@@ -49,6 +49,12 @@ TO_BITS_PER_BYTE = Exercise(
                "the bytes of a token are cut to a whole number", "What is the difference between / and // ?"),
         Mutant("whole_number", " / n_bytes", " // n_bytes", "the division drops everything after the point",
                "What is the difference between / and // ?"),
+        Mutant("rounded", "", """\
+def to_bits_per_byte(nats_per_token, tokens, n_bytes):
+    bits_per_token = nats_per_token / math.log(2)
+    return round(bits_per_token * tokens / n_bytes, 2)""",
+               "the result is rounded",
+               "What would someone lose who compares two models that differ by 0.003?"),
     ),
     variants=(
         "def to_bits_per_byte(nats_per_token, tokens, n_bytes):\n"
@@ -114,6 +120,22 @@ INPUTS_AND_TARGETS = Exercise(
                "How many predictions can you ask for in a window of T + 1 tokens?"),
         Mutant("reversed", "window[1:]", "window[::-1][:-1]", "the targets run backwards",
                "Which token follows the first input, and where is it in your targets?"),
+        Mutant("one_element", "", """\
+def inputs_and_targets(window):
+    inputs = window[-len(window)]
+    targets = window[-1]
+    return inputs, targets""",
+               "a negative index picks an element; in Python it leaves none out",
+               "What is window[-1], and what is window[:-1]?"),
+        Mutant("one_list", "", """\
+def inputs_and_targets(window):
+    inputs = window
+    inputs.pop()
+    targets = window
+    targets.pop(0)
+    return inputs, targets""",
+               "inputs, targets and window are one and the same list",
+               "After `a = b`, how many lists are there?"),
     ),
     variants=(
         "def inputs_and_targets(window):\n    pairs = list(zip(window, window[1:]))\n"
@@ -178,6 +200,14 @@ DOLLARS = Exercise(
                "Is `used` the share that works, or the share that waits?"),
         Mutant("hours_the_wrong_way", "/ 3600", "* 3600", "seconds are multiplied by 3,600 to make hours",
                "Is a run of 7,200 seconds two hours long, or 26 million?"),
+        Mutant("left_over", "", """\
+def dollars(parameters, tokens, peak, used, price):
+    from datetime import timedelta
+
+    duration = timedelta(seconds=6 * parameters * tokens / (peak * used))
+    return duration.seconds / 3600 * price""",
+               "only what is left after whole days is counted",
+               "What does `.seconds` of a timedelta of two days give?"),
     ),
     variants=(
         "def dollars(parameters, tokens, peak, used, price):\n    forward = 2 * parameters * tokens\n    backward "

@@ -161,6 +161,25 @@ def averaging_matrix(T, n):
         Mutant("all_columns", "dim=1, keepdim=True", "",
                "everything is divided by one number, the sum of the whole matrix",
                "What should the numbers of one row add up to?"),
+        Mutant("edge_padding", "", """\
+def averaging_matrix(T, n):
+    A = torch.zeros(T, T)
+    for t in range(T):
+        for back in range(n):
+            A[t, max(0, t - back)] += 1 / n
+    return A""",
+               "the first vector is counted again for each position that lies before the start",
+               "How many vectors are there for row 1 to average when n is 3?"),
+        Mutant("fading", "", """\
+def averaging_matrix(T, n):
+    eye = torch.eye(T)
+    rows = [eye[0]]
+    for t in range(1, T):
+        count = min(t + 1, n)
+        rows.append(rows[-1] + (eye[t] - rows[-1]) / count)
+    return torch.stack(rows)""",
+               "the oldest position fades instead of leaving: a running mean with a share of 1/n",
+               "For n = 2, how much of the first vector should be left in the last row?"),
     ),
     variants=("""\
 def averaging_matrix(T, n):
@@ -183,7 +202,7 @@ def averaging_matrix(T, n):
     ),
     properties=(
         Property(lambda A, T, n: not A.triu(1).any(), "A position receives something from a later one."),
-        Property(lambda A, T, n: adds_up(A), "The numbers of a row do not add up to one, so that it is no mean."),
+        Property(lambda A, T, n: adds_up(A), "The numbers of a row do not add up to one, so it is not a mean."),
     ),
     twin=averaging_twin,
 )  # fmt: skip
@@ -279,6 +298,13 @@ def causal_mask(lengths, T):
         Mutant("whole_numbers", "return past & real[:, None, :]", "return (past & real[:, None, :]).long()",
                "the mask holds the numbers 0 and 1",
                "Which dtype says \"may look: yes or no\"?"),
+        Mutant("padding_sees_itself", "", """\
+def causal_mask(lengths, T):
+    return torch.tensor([[[s == t or (s < t and s < length) for s in range(T)]
+                          for t in range(T)]
+                         for length in lengths.tolist()])""",
+               "a padding query may look at itself, although it is padding",
+               "Which keys must never be looked at, by any query?"),
     ),
     variants=("""\
 def causal_mask(lengths, T):
@@ -740,7 +766,7 @@ def boxes() -> list[tuple]:
 CHANGE = "changed[s] = torch.randn(x.shape[1])"
 MOVED = "(attend(changed) - before).abs().amax(dim=-1) > 1e-6"
 EXPERIMENT = f"changed = x.clone()\n        {CHANGE}\n        sees[:, s] = {MOVED}"
-UNNOTICED = "Which property of a vector does a LayerNorm remove before attention sees it?"
+UNNOTICED = "A box may subtract the mean of each row first. What is then left of adding 1 to every feature?"
 WHO_SEES_WHOM = Exercise(
     cases=boxes,
     mutants=(
@@ -969,6 +995,25 @@ MULTI_HEAD = Exercise(
         Mutant("added_heads", MERGE + " @ wo", "y.sum(dim=1) @ wo.view(heads, -1, wo.shape[1]).sum(dim=0)",
                "the heads are added up before wo instead of laid side by side",
                "How many rows has wo, and which of them belong to head 0?"),
+        Mutant("rows_split", "", """\
+def multi_head(x, wq, wk, wv, wo, heads):
+    C = x.shape[-1]
+    q, k, v = (torch.einsum("btc,hcd->bhtd", x, w.reshape(heads, C, -1)) for w in (wq, wk, wv))
+    y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    return torch.einsum("bhtd,hdc->btc", y, wo.reshape(heads, -1, C))""",
+               "the rows of the weights are split among the heads instead of their columns",
+               "Which axis of wq numbers the outputs: its rows or its columns?"),
+        Mutant("width_by_heads", "", """\
+def multi_head(x, wq, wk, wv, wo, heads):
+    D = x.shape[-1] // heads
+    out = torch.zeros_like(x)
+    for h in range(heads):
+        cols = slice(h * D, (h + 1) * D)
+        q, k, v = x @ wq[:, cols], x @ wk[:, cols], x @ wv[:, cols]
+        out = out + F.scaled_dot_product_attention(q, k, v, is_causal=True) @ wo[cols]
+    return out""",
+               "the head size is taken to be C / H, whatever the weights say",
+               "Which axis of wq, and the number of heads, give you D?"),
     ),
     variants=("""\
 def multi_head(x, wq, wk, wv, wo, heads):
@@ -1027,6 +1072,8 @@ LONGEST_CONTEXT = Exercise(
         (2**33, 6, 20, 128, torch.float32),
         (100, 4, 3, 32, torch.float64),  # one token is all
         (40, 4, 3, 32, torch.float64),  # not even that
+        (3872, 1, 2, 5, torch.float32),  # exactly full, and the root of a rounded number falls short
+        (2**40, 1, 1, 8, torch.float16),
     ],
     mutants=(
         Mutant("linear", "math.isqrt(pairs)", "pairs",
@@ -1129,6 +1176,23 @@ LONGEST_CONTEXT = Exercise(
                "T queries and T keys make T · T pairs. Which way do you have to go to find T?"),
         Mutant("cube", "math.isqrt(pairs)", "int(pairs ** (1 / 3))",
                "memory grows with T³", SQUARE),
+        Mutant("root_of_floats", "", """\
+def longest_context(budget, B, H, D, dtype):
+    return int(budget ** 0.5 / (B * H * dtype.itemsize) ** 0.5)""",
+               "a rounded root is cut down, so that a budget that is exactly full may lose a token",
+               "Is int(21.999999999999996) what you want, and how could whole numbers avoid it?"),
+        Mutant("bound", "", """\
+def longest_context(budget, B, H, D, dtype):
+    low, high = 0, 65536
+    while low < high:
+        middle = (low + high + 1) // 2
+        if B * H * middle * middle * dtype.itemsize <= budget:
+            low = middle
+        else:
+            high = middle - 1
+    return low""",
+               "the search ends at a bound of its own",
+               "Who says that the answer is below your largest number?"),
     ),
     variants=("""\
 def longest_context(budget, B, H, D, dtype):
@@ -1306,6 +1370,38 @@ def alibi(q, k, v):
         Mutant("only_weights", ", dim=-1) @ v", ", dim=-1)",
                "the weights are returned instead of what they mix",
                "What should come back, and which shape does it have?"),
+        Mutant("in_place", "", """\
+def alibi(q, k, v):
+    B, H, T, D = q.shape
+    S = k.shape[2]
+    distance = (torch.arange(S - T, S)[:, None] - torch.arange(S)[None, :]).float()
+    future = distance < 0
+    outputs = []
+    for h in range(1, H + 1):
+        penalty = distance
+        penalty *= 2 ** (-8 * h / H)
+        scores = q[:, h - 1] @ k[:, h - 1].transpose(-2, -1) / math.sqrt(D) - penalty
+        weights = torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)
+        outputs.append(weights @ v[:, h - 1])
+    return torch.stack(outputs, dim=1)""",
+               "each head's slope is multiplied onto the slopes of the heads before it",
+               "Are `penalty` and `distance` two tensors, or two names of one?"),
+        Mutant("other_slopes", "", """\
+def alibi(q, k, v):
+    def get_slopes(n):
+        if math.log2(n).is_integer():
+            start = 2 ** (-8 / n)
+            return [start ** (i + 1) for i in range(n)]
+        closest = 2 ** math.floor(math.log2(n))
+        return get_slopes(closest) + get_slopes(2 * closest)[0::2][:n - closest]
+
+    H, T, S = q.shape[1], q.shape[2], k.shape[2]
+    slopes = torch.tensor(get_slopes(H)).view(H, 1, 1)
+    relative = torch.arange(S)[None, :] - torch.arange(S - T, S)[:, None]
+    bias = (slopes * relative).masked_fill(relative > 0, -math.inf)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=bias)""",
+               "the slopes of another rule are used, which differs where H is no power of two",
+               "What does the formula in the statement give for H = 3?"),
     ),
     variants=("""\
 def alibi(q, k, v):
