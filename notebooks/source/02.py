@@ -27,21 +27,30 @@
 
 # %% [markdown] tags=["instructor"]
 # **Aim.** Learners leave able to train and apply byte-pair encoding by hand, and to judge a tokenizer by measuring it.
-# **Timing** (90 min): sections 1–3 25 min, exercise 2 10 min, sections 4–6 20 min, exercise 4 15 min, sections 7–11 20
-# min, discussion 5 min.
+# **Timing** (90 min). Before class: 02.1 and section 2. In class: section 1 5 min · section 3, its prediction on paper,
+# 15 · exercise 02.2 15 · section 4, first figure and repair 1, 8 · section 5, first two cells, 5 · section 6, first and
+# last cell, 7 · exercise 02.5, before anybody sees the code of section 7, 20 · section 7, prediction and picture, 7 ·
+# section 10, prediction and chart, 5 · discussion 3. Homework: 02.3, 02.4, 02.6 to 02.8, sections 8, 9 and 11 to 14.
 #
-# **Two misconceptions.** *"A tokenizer finds the longest piece that it knows."* Ask: which of the merges was learnt
-# first, and does the longest piece need a merge that was learnt later than one it destroys? *"Tokens are words, or
-# syllables, so they mean something."* Ask: which line of the trainer looks at meaning?
+# **Two misconceptions.** *"A tokenizer finds the longest piece that it knows."* Show the picture of section 7: by rank
+# the word is cut determ|in|ations, longest first determ|ination|s, and `ination` is in the vocabulary. Ask: which merge
+# takes `ation` away before `ination` can be made? (`ation` and `s` make `ations`, rank 581; `in` and `ation` have rank
+# 1254, which is later.) *"Tokens are words, or syllables, so they mean something."* Ask: which line of the trainer
+# looks at meaning? (None. It counts.)
 #
-# **Discuss.** Who pays more, and for what, when a tokenizer was trained on English: money, context, speed, quality? ·
-# Your company has a trained model and wants a better tokenizer. What exactly must be thrown away?
+# **Discuss.** Who pays more, and for what, when a tokenizer was trained on English: money, context, speed, quality?
+# (Everybody else, four times. Requests are billed by the token; fewer words fit into the context; tokens are written
+# one after another; and for the same compute the model has read less of the language.) · Your company has a trained
+# model and wants a better tokenizer. What exactly must be thrown away? (The rows of the embedding and of the head
+# whose token has changed, all encoded text, and every loss per token as a yardstick. The layers between may stay as a
+# start; they must be trained on.)
 
 # %% tags=["setup"]
 import inspect
 import random
 import time
 from collections import Counter, defaultdict
+from dataclasses import replace
 
 import numpy as np
 import regex
@@ -81,8 +90,8 @@ print(f"domain {usable[0]!r}: {millions:.1f} million characters to learn from, "
 # tokenizer.</details>
 # <details><summary>00: how many numbers does the model put out at each position?</summary>One for each token of its
 # vocabulary. A larger vocabulary makes every prediction dearer. Section 13 counts how much.</details>
-# <details><summary>01: what decides whether a document is held out?</summary>A hash of its id, and nothing else. So
-# documents may come and go, and each of the others stays on its side.</details>
+# <details><summary>00: why is a model judged on held-out text?</summary>Text that it was trained on it may know by
+# heart. Only text that it has never seen shows what it has learnt about the language.</details>
 
 # %% [markdown]
 # ## 1. Text is bytes
@@ -113,7 +122,8 @@ for character in "Aéя中🙂":
 # text anywhere and find the next border. And so English letters cost one byte, Cyrillic ones two, and most of the
 # world's others three.
 #
-# The helper below draws a row of pieces, each as wide as its bytes. You will meet it all through this lesson.
+# The helper below draws a row of pieces, each as wide as its bytes. You will meet it all through this lesson. In this
+# picture an orange byte opens a character of several bytes, and a yellow one continues it.
 
 # %%
 def strip(rows, colors=None, width=9.0):
@@ -135,12 +145,12 @@ def strip(rows, colors=None, width=9.0):
 
 
 # %%
-text = "Zoë: 5€ 中🙂"
+text = "Zoë: 5€ Я😀"  # signs that the font of the pictures has
 rows = {"characters": [c.encode() for c in text], "bytes": [bytes([b]) for b in text.encode()]}
 opens = {bytes([b]): ORANGE if b >= 0xC0 else YELLOW for b in range(0x80, 256)}
 show(strip(rows, opens, width=8),
-     alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë has two, € and 中 "
-         "three, 🙂 four.")
+     alt=f"{len(text)} characters above their {len(text.encode())} bytes; ë and Я have two, "
+         "€ three, 😀 four. In each, one orange byte opens and yellow ones continue.")
 
 # %% [markdown]
 # **What breaks if** you cut between two bytes of one character? The text is no text any more. Python then refuses, or
@@ -155,6 +165,15 @@ for cut in (2, 3, 6):
 one, two = "\u00e9", "e\u0301"  # the letter é; an e and an accent that sits on it
 print(one, two, "equal?", one == two, "bytes:", len(one.encode()), len(two.encode()))
 assert data.decode() == "Zoë 中"
+
+# %% [markdown] tags=["slide"]
+# ### Text is bytes
+#
+# - UTF-8: one to four bytes for a character
+# - words: the list never ends
+# - bytes: 256 are enough, but texts get long
+#
+# wanted: frequent words whole, rare ones in parts
 
 # %% [markdown]
 # ## 2. Neither words nor bytes
@@ -211,7 +230,8 @@ print(f"{share:.1%} of all words in the unseen books are unknown")
 
 # %% [markdown]
 # Those are the words that carry the meaning: names, places, things. A model of words can neither read nor write them.
-# And each of the known ones needs a row of its own in the embedding, though many come once or twice in all the books.
+# And each of the known ones needs a row of its own in the *embedding*, the table that holds one vector for each id,
+# though many come once or twice in all the books.
 #
 # So take bytes: 256 of them write everything, in every language. But then a text is long:
 
@@ -219,12 +239,12 @@ print(f"{share:.1%} of all words in the unseen books are unknown")
 page = held[5000:8000]
 for name, pieces in (("bytes", len(page.encode())), ("words", len(words_of(page)))):
     print(f"a page of {len(page):,} characters: {pieces:>5,} {name}, "
-          f"{pieces**2 / 1e6:.2f} million pairs in attention")
+          f"{pieces**2 / 1e6:.2f} million comparisons of pairs (lesson 04)")
 print("what fits into a context of 256 bytes:", repr(page[:256]))
 
 # %% [markdown]
-# A model pays for each piece with a full pass through all its layers, and its context counts pieces. Bytes are cheap to
-# list and dear to use; words are the other way round. You want something between: frequent words whole, rare ones in
+# A model pays for each piece with a full pass through all its layers, and its context counts pieces. With bytes the list
+# is short and texts are long; with words, the reverse. You want something between: frequent words whole, rare ones in
 # parts, and bytes for the rest. And you want nobody to decide by hand what is frequent.
 
 # %% [markdown]
@@ -237,7 +257,21 @@ print("what fits into a context of 256 bytes:", repr(page[:256]))
 # %%
 toy = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
 
+# %% [markdown]
+# **Predict.** How often does the most frequent pair of neighbouring letters occur in this language? Do it on paper: it
+# takes two minutes, and you will not forget the algorithm afterwards.
 
+# %%
+guess = None
+reveal("02.p3", guess)
+
+# %% [markdown]
+# > **Your turn, before you read on: 02.2 `most_common_pair`** and **02.3 `merge_pair`**: the two halves of a trainer.
+#
+# Two pairs may occur equally often; then we take the later one in the alphabet. Section 5 says why there must be a
+# rule. Here are the two halves, for words with their counts:
+
+# %%
 def count_pairs(pieces_of, times):
     """How often each pair of neighbours occurs; a word that occurs five times counts five times."""
     counts = Counter()
@@ -257,14 +291,6 @@ def join(pieces, pair):
             joined.append(piece)
     return joined
 
-
-# %% [markdown]
-# **Predict.** How often does the most frequent pair of neighbouring letters occur in this language? Do it on paper: it
-# takes two minutes, and you will not forget the algorithm afterwards.
-
-# %%
-guess = None
-reveal("02.p3", guess)
 
 # %%
 pieces_of = {word: [bytes([b]) for b in word.encode()] for word in toy}
@@ -286,9 +312,9 @@ show(fig, alt="Four bar charts of pair counts; the longest bar is merged each ti
 print({word: b" ".join(pieces).decode() for word, pieces in pieces_of.items()})
 
 # %% [markdown]
-# That is all of it. Count, join the winner, repeat. Each merge has a **rank**, its place in the order of learning; the
-# ranks begin at 0. "est" was found because it is frequent, not because anybody knew that English makes superlatives
-# with it.
+# That is all of it. Count, join the winner, repeat. The first step was a tie: *e+s* and *s+t* both occur nine times.
+# Each merge has a **rank**, its place in the order of learning; the ranks begin at 0. "est" was found because it is
+# frequent, not because anybody knew that English makes superlatives with it.
 #
 # Now cut a word that the language never had, "lowest": start from its letters and apply what was learnt, merge by
 # merge.
@@ -300,8 +326,16 @@ show(steps.figure(),
 
 # %% [markdown]
 # Two pieces, low and est, and both are old friends. A word-level model would have seen `<unknown>`.
+
+# %% [markdown] tags=["slide"]
+# ### Byte-pair encoding
 #
-# > **Your turn: 02.2 `most_common_pair`** and **02.3 `merge_pair`**: the two halves of a trainer.
+# 1. start with the 256 bytes
+# 2. count all neighbours
+# 3. join the most frequent pair, of equals the later in the alphabet
+# 4. go to 2
+#
+# rank = place in the order of learning
 
 # %% [markdown]
 # ## 4. Slow, then fast
@@ -344,36 +378,52 @@ ax.plot(100 * np.array(changed), color=BLUE)
 ax.set(xlabel="rank of the merge", ylabel="chunks changed, %")
 shown = ", ".join(visible(a + b) for a, b in slow_merges[:8])
 assert np.mean(changed) < 0.1
+assert usable[0] != "books" or np.mean(changed[50:]) < 0.01
 show(fig, alt=f"The first merges touch up to {max(changed):.0%} of the chunks; after fifty "
-              f"merges hardly {100 * np.mean(changed[50:]):.1f} in a hundred change.")
+              "merges fewer than one in a hundred changes.")
 print("first merges:", shown)
 
 # %% [markdown]
-# Nearly all of the work is for nothing. Two repairs follow, and neither changes the result:
+# Nearly all of the work is for nothing. Two repairs follow, and neither changes the result.
 #
-# 1. **The same word again.** " the" occurs thousands of times and is always cut alike. Keep each different chunk once,
-# with its count.
-# 2. **The same count again.** A merge changes only the chunks that hold the pair. Remember which those are, and correct
-# only their counts.
+# **Repair 1: the same word again.** " the" occurs hundreds of times and is always cut alike. So keep each different
+# chunk once, with its count. That is the toy of section 3, with more words:
 
 # %%
-def train_incrementally(texts, merges, tie=lambda pair: pair):
-    times = Counter(chunk for text in texts for chunk in findall(text))  # repair 1
+def train_on_distinct(text, merges):
+    times = Counter(findall(text))
     pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
-    counts, where = count_pairs(pieces_of, times), defaultdict(dict)  # repair 2; dict: ordered set
-    for chunk, pieces in pieces_of.items():
-        for pair in zip(pieces, pieces[1:]):
-            where[pair][chunk] = None
     learnt = []
     for _ in range(merges):
-        best = max(counts, key=lambda pair: (counts[pair], tie(pair)))
+        counts = count_pairs(pieces_of, times)
+        best = max(counts, key=lambda pair: (counts[pair], pair))
+        pieces_of = {chunk: join(pieces, best) for chunk, pieces in pieces_of.items()}
+        learnt.append(best)
+    return learnt
+
+
+# %% [markdown]
+# **Repair 2: the same count again.** A merge changes only the chunks that hold the pair. Remember which those are, and
+# correct only their counts:
+
+# %%
+def train_incrementally(text, merges):
+    times = Counter(findall(text))
+    pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
+    counts, where = count_pairs(pieces_of, times), defaultdict(set)
+    for chunk, pieces in pieces_of.items():
+        for pair in zip(pieces, pieces[1:]):
+            where[pair].add(chunk)
+    learnt = []
+    for _ in range(merges):
+        best = max(counts, key=lambda pair: (counts[pair], pair))
         for chunk in list(where[best]):
             before, after = pieces_of[chunk], join(pieces_of[chunk], best)
             for pair in zip(before, before[1:]):
                 counts[pair] -= times[chunk]
             for pair in zip(after, after[1:]):
                 counts[pair] += times[chunk]
-                where[pair][chunk] = None
+                where[pair].add(chunk)
             pieces_of[chunk] = after
         learnt.append(best)
     return learnt
@@ -391,20 +441,22 @@ def seconds(f, *args):
 
 
 # %% tags=["timing"]
-fast_seconds, fast_merges = seconds(train_incrementally, [sample], 100)
+once_seconds, once_merges = seconds(train_on_distinct, sample, 100)
+fast_seconds, fast_merges = seconds(train_incrementally, sample, 100)
 engine_seconds, engine = seconds(train_bpe, sample, 256 + 100)
-assert slow_merges == fast_merges == engine.merges
-took = {"slowly": slow_seconds, "incrementally": fast_seconds, "minigpt": engine_seconds}
-fig, ax = figure(width=5.5, height=1.6)
-ax.barh(list(took), list(took.values()), color=[VERMILLION, ORANGE, BLUE], log=True)
+assert slow_merges == once_merges == fast_merges == engine.merges
+took = {"slowly": slow_seconds, "each chunk once": once_seconds, "and each count": fast_seconds,
+        "minigpt": engine_seconds}
+fig, ax = figure(width=5.5, height=1.9)
+ax.barh(list(took), list(took.values()), color=[VERMILLION, ORANGE, SKY, BLUE], log=True)
 ax.invert_yaxis()
 ax.minorticks_off()
 ax.set(xlabel="seconds: 100 merges, 60,000 characters")
 show(fig, alt="Live, on this machine: each step down is several times shorter than the one above "
-              "it, and all three learn the same merges.")
-shares = fast_seconds / slow_seconds, engine_seconds / slow_seconds
-print(f"slowly {slow_seconds:.2f} s, incrementally {shares[0]:.1%} of that, "
-      f"minigpt {shares[1]:.1%}")
+              "it, and all four learn the same merges.")
+once, fast, best = (t / slow_seconds for t in (once_seconds, fast_seconds, engine_seconds))
+print(f"slowly {slow_seconds:.2f} s; repair 1 alone {once:.0%} of that, both {fast:.1%}, "
+      f"minigpt {best:.1%}")
 
 # %% [markdown]
 # The gap grows with the text and with the number of merges, because the slow one does the product of both. `minigpt`
@@ -440,18 +492,33 @@ print("tokens on the page:", on_the_page, "by size of the vocabulary")
 # ## 5. Ties
 #
 # Two pairs may have the same count. Then any choice is right, and a choice has to be made. Python's `max` takes the
-# first it meets; so the order in which you read the files decides. Train twice on the same four pieces of text, in two
-# orders:
+# first it meets; so the order in which you read the files decides. Here is the trainer of repair 1 again. You hand it
+# the rule for ties, and it also notes how many pairs had the winner's count. Train twice on the same four pieces of
+# text, in two orders:
+
+# %%
+def train_with(tie, texts, merges):
+    times = Counter(chunk for text in texts for chunk in findall(text))
+    pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
+    learnt, tied = [], []
+    for _ in range(merges):
+        counts = count_pairs(pieces_of, times)
+        best = max(counts, key=lambda pair: (counts[pair], tie(pair)))
+        tied.append(sum(count == counts[best] for count in counts.values()))
+        pieces_of = {chunk: join(pieces, best) for chunk, pieces in pieces_of.items()}
+        learnt.append(best)
+    return learnt, tied
+
 
 # %%
 parts = [sample[i : i + 15_000] for i in range(0, 60_000, 15_000)]
 orders = parts, parts[::-1]
-careless = [train_incrementally(texts, 200, tie=lambda pair: 0) for texts in orders]
-ruled = [train_incrementally(texts, 200) for texts in orders]
+careless = [train_with(lambda pair: 0, texts, 200)[0] for texts in orders]  # no rule
+(ruled, tied), (again, _) = (train_with(lambda pair: pair, texts, 200) for texts in orders)
 first = next(i for i, (a, b) in enumerate(zip(*careless)) if a != b)
-assert ruled[0] == ruled[1] and careless[0] != careless[1]
+assert ruled == again and careless[0] != careless[1]
 print(f"without a rule: merge {first} differs, {careless[0][first]} or {careless[1][first]}")
-print(f"with a rule:    all {len(ruled[0])} merges are equal")
+print(f"with a rule:    all {len(ruled)} merges are equal")
 
 # %% [markdown]
 # Does one different merge matter? From there on the ids are shifted. Write with one tokenizer and read with the other:
@@ -470,13 +537,6 @@ assert here.decode(here.encode(line)) == line != there.decode(here.encode(line))
 # found in minbpe ([pull request 90](https://github.com/karpathy/minbpe/pull/90)). How often is the rule needed?
 
 # %%
-times = Counter(chunk for text in parts for chunk in findall(text))
-tied = []
-pieces_of = {chunk: [bytes([b]) for b in chunk.encode()] for chunk in times}
-for pair in ruled[0]:
-    counts = count_pairs(pieces_of, times)
-    tied.append(sum(count == counts[pair] for count in counts.values()))
-    pieces_of = {chunk: join(pieces, pair) for chunk, pieces in pieces_of.items()}
 fig, ax = figure(width=5.5, height=2.2)
 by_twenty = np.array(tied).reshape(10, 20).mean(1)
 ax.bar(np.arange(0, 200, 20), by_twenty, 18, align="edge", color=BLUE)
@@ -485,7 +545,9 @@ show(fig, alt="At first the best pair is alone; for each of the last twenty merg
               f"{by_twenty[-1]:.1f} pairs to choose from on average.")
 
 # %% [markdown]
-# The rarer a pair, the more company it has. The end of every vocabulary is decided by the tie rule, also in yours.
+# The rarer a pair, the more company it has. The end of every vocabulary is decided by the tie rule, also in yours. That
+# is why the last tokens in section 4 run backwards through the alphabet: their pairs are equally rare, and of equals the
+# later goes first.
 
 # %% [markdown]
 # ## 6. Cut before you merge
@@ -572,10 +634,11 @@ show(view, alt="Nine bytes become two tokens, hope and less; the ranks of the me
                "step to step.")
 
 # %% [markdown]
+# > **Your turn, before you read on: 02.5 `encode_by_rank`.**
+#
 # In code, with three other rules that come to mind; people write all of them:
 
 # %%
-
 def by_rank(chunk, ranks):
     pieces = [bytes([b]) for b in chunk]
     while known := [pair for pair in zip(pieces, pieces[1:]) if pair[0] + pair[1] in ranks]:
@@ -640,7 +703,16 @@ assert min(differs.values()) > 0.005
 # trained on cuts like the first row. Give it another one and it will not complain; it will only be worse. The test that
 # finds this compares ids with an encoder that someone else wrote.
 #
-# > **Your turn: 02.5 `encode_by_rank`.**
+# Look at "longest first" in the list: it needs *fewer* pieces than the rule by rank. As a way of cutting it is no worse.
+# It is wrong because the model was trained on other cuts.
+
+# %% [markdown] tags=["slide"]
+# ### Encode by rank
+#
+# - of all pairs that can be joined: the one that was learnt first
+# - any other rule: decodes as well, and is wrong
+#
+# compare ids, not texts
 
 # %% [markdown]
 # ## 8. Special tokens, and who may write them
@@ -694,7 +766,7 @@ official = train_bpe(spoken, 16_384)
 sizes = np.array([len(official.encode(f" {n}")) for n in range(10_000)]).reshape(100, 100)
 fig, ax = figure(width=4.6, height=3.7)
 heatmap(sizes, ax=ax)
-fig.colorbar(ax.images[0], ax=ax, ticks=range(1, 6), label="tokens")
+fig.colorbar(ax.images[0], ax=ax, ticks=range(1, sizes.max() + 1), label="tokens")
 ax.set(xlabel="last two digits", ylabel="first two digits")
 show(fig, alt=f"Ten thousand numbers as a square; {(sizes == 1).sum()} are one token, and most "
               "of those with four digits lie in two rows: the years 1800 to 1999.")
@@ -702,7 +774,8 @@ shares = [(n, (sizes == n).mean()) for n in range(1, sizes.max() + 1)]
 print("tokens:", ", ".join(f"{n}: {share:.0%} of the numbers" for n, share in shares))
 
 # %% [markdown]
-# The two dark rows are history. A year is a token if presidents named it often enough, and its neighbour is not:
+# Three rows are dark. The one at the top, 00, holds the numbers up to 99; 18 and 19 are history. A year is a token if
+# presidents named it often enough, and its neighbour is not:
 
 # %%
 numbers = ["1815", "1817", "8151", "1000", "100000", "1000000"]
@@ -710,9 +783,10 @@ cuts = {n: [official.vocab[i] for i in official.encode(" " + n)] for n in number
 show(strip(cuts, width=5),
      alt="Six numbers, each cut by frequency; the borders between the pieces lie at different "
          "places.")
-encoded = (official.encode(str(n)) for n in range(1000, 10_000))
-ways = Counter("+".join(str(len(official.vocab[i])) for i in ids) for ids in encoded)
-print("a four-digit number is cut in", len(ways), "ways:", ", ".join(ways))
+encoded = (official.encode(f" {n}") for n in range(1000, 10_000))
+ways = Counter("+".join(str(len(official.vocab[i].strip())) for i in ids) for ids in encoded)
+listed = ", ".join(f"{way} ({count:,})" for way, count in ways.most_common())
+print(f"four-digit numbers are cut in {len(ways)} ways, by digits: {listed}")
 
 # %% [markdown]
 # To add 1815 and 8151, a model must first find out which digit stands where, and that depends on a list of what was
@@ -818,7 +892,8 @@ show(fig, alt="Each tokenizer is best on its own kind of text, and the mixed one
 # %% [markdown]
 # **Your own language.** Put a text of your own into the next cell, the longer the better; it comes with the start of a
 # Russian fairy tale (Pushkin, written in 1833). It trains a tokenizer of the same size as before on English and on
-# twenty copies of your text, so that its pairs can compete, and measures both languages.
+# twenty copies of the first half of your text, so that its pairs can compete, and measures on the second half. A text
+# measured on itself would flatter; the first line shows how much.
 
 # %%
 own_language, own_text = "Russian", """
@@ -829,11 +904,14 @@ own_language, own_text = "Russian", """
 золотая рыбка! Голосом молвит человечьим: «Отпусти ты, старче, меня в море, дорогой за себя дам
 откуп: откуплюсь чем только пожелаешь.»
 """
-mixed = train_bpe([*excerpt, own_text * 20], 2_000)
-for name, text in ((own_language, languages.get(own_language, own_text)), ("English books", held)):
+middle = len(own_text) // 2
+mixed = train_bpe([*excerpt, own_text[:middle] * 20], 2_000)
+measured_on = {f"{own_language}, the half it learnt from": own_text[:middle],
+               f"{own_language}, the other half": own_text[middle:], "English books": held}
+print("bytes per token, before and with your text in the training:")
+for name, text in measured_on.items():
     before, after = (len(text.encode()) / len(t.encode(text)) for t in (with_cuts, mixed))
-    print(f"{name:<14} {before:.2f} bytes per token before, {after:.2f} with your text in the "
-          "training")
+    print(f"{name:<32} {before:.2f}  {after:.2f}")
 
 # %% [markdown]
 # > **Your turn: 02.7 `language_costs`.**
@@ -858,10 +936,15 @@ show(fig, alt=f"From {counts.max():,} occurrences the line falls straight, and a
               f"to nothing: {rare:,} of {large.vocab_size:,} tokens occur fewer than ten times.")
 some = " ".join(f"[{visible(token)}]" for token in unused[:12])
 print(f"{len(unused)} learnt tokens never occur in their own text:", some)
+prompt = "Once there was a" + next(token for token in unused if token[:1] == b" ").decode()
+end = large.vocab[large.encode(prompt)[-1]]
+assert end in unused
+print(f"the prompt {prompt!r} ends with one of them: [{visible(end)}]")
 
 # %% [markdown]
-# Those are scaffolding: steps on the way to a longer token, which then takes every occurrence. They do little harm,
-# because nobody writes them.
+# Six in ten tokens occur fewer than ten times in all the books; that is little to learn a word from. And those that
+# never occur are scaffolding: steps on the way to a longer token, which then takes every occurrence. They do little
+# harm until a prompt stops in mid-word. Then the model reads a token that it has never seen.
 #
 # It gets worse when the tokenizer comes from *another* text than the model's. Then tokens that anybody may type were
 # never seen in training. That is how GPT-2 and GPT-3 came by their glitch tokens, names of forum users that made the
@@ -877,25 +960,38 @@ examples = " ".join(f"[{visible(token)}]" for token in never[::25])
 print(f"{len(never)} of {foreign.vocab_size} tokens do not occur in sixty books:", examples)
 
 # %% [markdown]
-# What happens to the vector of such a token? Ask the gradient. (In this model the embedding is a matrix of its own, not
-# shared with the head.)
+# What happens to the vector of such a token? Ask the gradient. There are two cases. The *head* is the last matrix of a
+# model; it makes one number for each id. In some models the embedding and the head are two matrices; in others they are
+# *tied*, one matrix used twice. GPT-2 is tied, and so are the small presets of this course. Train one of each for
+# twenty steps on a thousand tokens:
 
 # %%
+ids = torch.tensor(foreign.encode(train[0][20_000:30_000])[: 8 * 129]).view(8, 129)
+unread = ~torch.isin(torch.arange(foreign.vocab_size), ids)
 config = minigpt.ModelConfig(layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64,
-                             context=128, vocab_size=foreign.vocab_size, tied=False)
-model = minigpt.GPT(config)
-ids = torch.tensor(foreign.encode("\n".join(train[:9]))[: 64 * 129]).view(64, 129)
-model(ids[:, :-1], ids[:, 1:]).backward()
-still = model.embed.weight.grad[: foreign.vocab_size].norm(dim=1) == 0
-read = torch.isin(torch.arange(foreign.vocab_size), ids[:, :-1])
-assert torch.equal(still, ~read)
-print(f"{read.sum()} tokens were read and {(~still).sum()} rows of the embedding have a gradient: "
-      "exactly those")
+                             context=128, vocab_size=foreign.vocab_size)
+alike, moved = {}, {}
+for name, tied in (("two matrices", False), ("tied", True)):
+    model = minigpt.GPT(replace(config, tied=tied))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    for _ in range(20):
+        model(ids[:, :-1], ids[:, 1:]).backward()
+        moved[name] = model.embed.weight.grad[: foreign.vocab_size][unread].any(dim=1)
+        optimizer.step()
+        optimizer.zero_grad()
+    rows = model.embed.weight.detach()[: foreign.vocab_size][unread]
+    alike[name] = torch.nn.functional.normalize(rows, dim=1).mean(0).square().sum()
+    print(f"{name:<13} {moved[name].sum():>5} of {unread.sum()} unread rows have a gradient; "
+          f"cosine between two of them, on average: {alike[name]:.2f}")
+assert not moved["two matrices"].any() and moved["tied"].all()
+assert alike["two matrices"] < 0.1 and alike["tied"] > 0.9
 
 # %% [markdown]
-# A token that is never read keeps the random vector that it was born with. The model that meets it one day reads noise,
-# in the middle of a sentence, with full confidence. So: train the tokenizer on the model's own mixture, and look at the
-# end of the list of counts before you train the model.
+# With two matrices, a token that is never read keeps the random vector that it was born with. In a tied model its row
+# works in the head as well, where it is a wrong answer at every position. So it gets a gradient, but only ever "not
+# you". All unread rows are pushed the same way and end up alike. (By this likeness Land and Bartolo find them.) In
+# both cases the model that meets such a token one day reads a vector without meaning, in the middle of a sentence. So:
+# train the tokenizer on the model's own mixture, and look at the end of the list of counts before you train the model.
 
 # %% [markdown]
 # ## 12. The same as the engine
@@ -948,7 +1044,7 @@ print("gained by the doubling", " " * 7, *(f"{gain:>7.2f}" for gain in gained))
 
 # %% [markdown]
 # So the gain shrinks with each doubling. The price does not: for each token the model computes one number for every
-# entry of its vocabulary, so the head costs 2 C V operations forward, with width C and V ids.
+# entry of its vocabulary. That is the head's work, and it costs 2 C V operations forward, with width C and V ids.
 #
 # **Predict.** A small model has two layers of width 64 and a vocabulary of 32,768. Which share of its arithmetic goes
 # into the head? A number between 0 and 1.
@@ -965,28 +1061,30 @@ reveal("02.p7", guess, truth=6 * 64 * 32_768 / total)
 # three bodies:
 
 # %%
-def shape_of(layers, width, vocab_size):
+def shape_of(layers, width, context, vocab_size):
     heads = width // 64
     return minigpt.ModelConfig(layers=layers, width=width, heads=heads, kv_heads=heads,
-                               head_size=64, mlp_width=3 * width, context=1024,
+                               head_size=64, mlp_width=3 * width, context=context,
                                vocab_size=vocab_size)
 
 
-fig, ax = figure(width=5.5, height=2.5)
+# %%
+bodies = (2, 64, 128), (12, 768, 1024), (32, 4096, 1024)
+fig, ax = figure(width=5.5, height=2.8)
 best = {}
-for (layers, width), color in zip(((2, 64), (12, 768), (32, 4096)), (VERMILLION, ORANGE, BLUE)):
-    flops = [flops_per_token(shape_of(layers, width, size)) for size in vocabularies]
+for (layers, width, context), color in zip(bodies, (VERMILLION, ORANGE, BLUE)):
+    flops = [flops_per_token(shape_of(layers, width, context, size)) for size in vocabularies]
     cost = np.array(flops) / per_token
     best[width] = vocabularies[cost.argmin()]
-    name = f"{layers} layers of {width}"
+    name = f"{layers} layers of {width}, context {context:,}"
     ax.semilogx(vocabularies, cost / cost.min(), "o-", color=color, label=name)
 ax.legend()
 ax.minorticks_off()
 ax.set_xticks(vocabularies, [f"{size:,}" for size in vocabularies])
 ax.set(xlabel="size of the vocabulary", ylabel="FLOPs per byte, best = 1")
-assert best[64] < best[768] <= best[4096]
-show(fig, alt=f"Three valleys: the smallest body is cheapest at {best[64]:,} ids, the middle one "
-              f"at {best[768]:,}, the largest at {best[4096]:,} or beyond.")
+assert best[64] < best[768] < best[4096] == vocabularies[-1]
+show(fig, alt=f"Two valleys and a slope: the smallest body is cheapest at {best[64]:,} ids, the "
+              f"middle one at {best[768]:,}; the largest only falls, down to {best[4096]:,}.")
 
 # %% [markdown]
 # The larger the body, the less the head matters, and the larger the vocabulary that pays. (This is one reason why GPT-2
@@ -1038,15 +1136,26 @@ show(fig, alt=f"A valley: bytes alone end at {mean[0]:.2f} bits per byte, the be
 print(record.sentence())
 
 # %% [markdown]
-# Read three things from it. **Bytes alone lose clearly**: at equal cost the model gets to read less text, and its
-# context holds a line. **Then the valley is flat**: for 2,048 and 8,192 the intervals overlap, so this record cannot
-# say which is better. **A large vocabulary pays early**: 8,192 leads nearly all the way, because it knows words before
-# training starts. But its steps are dearer, so it makes fewer of them, and 2,048 has caught up when the FLOPs are
-# spent.
+# Read three things from it. **Bytes alone lose clearly**, and not for want of text: they read as many bytes as the arm
+# of 8,192 ids and three times as many as that of 32,768. But a context of 128 holds 128 bytes for them, a line and a
+# half, and seven lines for the arm of 8,192; and they must learn to spell first. **Then the valley is flat**: for 2,048
+# and 8,192 the intervals overlap, so this record cannot say which is better. **A larger vocabulary pays early, up to a
+# point**: 8,192 leads nearly all the way, because it knows words before training starts. But its steps are dearer, so it
+# makes fewer of them, and 2,048 has caught up when the FLOPs are spent. And 32,768 starts behind even 2,048: its steps
+# are too dear.
 #
 # What was held fixed here, and what was not? The learning rates were tuned for no arm, and the body is tiny. A larger
-# one should move the bottom of the valley to the right, for the reason that the three valleys show. A record answers
+# one should move the bottom of the valley to the right, for the reason that the three curves show. A record answers
 # the question that it asked; `python -m minigpt redo 02.vocabulary` lets you ask it again with a body of your own.
+
+# %% [markdown] tags=["slide"]
+# ### What a tokenizer costs
+#
+# - what was rare in its training text: languages, numbers, code
+# - larger vocabulary: shorter text, dearer head, rarer tokens
+# - compare: bits per byte at equal FLOPs
+#
+# special tokens: numbers, put in by the program only
 
 # %% [markdown]
 # ## 14. One paper

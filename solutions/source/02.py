@@ -18,7 +18,7 @@ from minigpt.classroom import check, hint
 # %% [markdown]
 # ## 02.1 utf8_lengths: one character, how many bytes?
 #
-# *write · difficulty 1/5 · 5 min · core · try first · idea: a character of text takes one to four bytes*
+# *write · difficulty 1/5 · 5 min · core · try first · idea: characters and bytes*
 #
 # Do this one before you read the lesson.
 #
@@ -111,7 +111,7 @@ check("02.utf8_lengths", utf8_lengths)
 # <details><summary>Hint 2</summary>
 #
 # The dictionary is a short way of writing the whole text: what stands in a word once, stands in the text as often as
-# the word does. For the equals, let Python compare a tuple that holds the count first and the pair second. Section 3 of
+# the word does. For ties, let Python compare a tuple that holds the count first and the pair second. Section 3 of
 # the lesson counts by hand.
 #
 # </details>
@@ -233,7 +233,7 @@ check("02.merge_pair", merge_pair)
 # %% [markdown]
 # ## 02.4 learn_pairs: a trainer with two mistakes
 #
-# *fix · difficulty 3/5 · 20 min · further · idea: a merge changes its neighbours' counts; merges are not all ids*
+# *fix · difficulty 3/5 · 20 min · further · idea: a trainer's bookkeeping*
 #
 # To count all pairs anew after each merge is slow. This trainer counts once and then keeps its counts up to date, as
 # fast trainers do. It runs, its first merge is right, and its tokenizer is worse than it should be: **two mistakes**
@@ -247,8 +247,8 @@ check("02.merge_pair", merge_pair)
 # - Result: the merges in the order learnt, as pairs of strings. Of equally frequent pairs the greatest comes first. If
 #   all words have become single tokens before there are enough, the list is shorter.
 #
-# The two helpers below it are right. They keep a word as Sennrich et al. (2016) print it: `"th e"` is the word *the*
-# cut into two tokens.
+# The two helpers in the next cell are right. They keep a word as Sennrich et al. (2016) print it: `"th e"` is the word
+# *the* cut into two tokens.
 #
 # ```python
 # learn_pairs({"the": 3, "then": 2, "hen": 4}, 260, ["<|endoftext|>"])
@@ -387,7 +387,7 @@ check("02.learn_pairs", learn_pairs)
 #
 # Encoding repeats on one word what training did to all of them, in the same order: after each merge, look at all
 # neighbours again. It stops when no neighbours are a learnt pair, not before.
-# Section 7 of the lesson shows what goes wrong in text order.
+# The picture in section 7 of the lesson shows it on one word.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -448,7 +448,7 @@ check("02.encode_by_rank", encode_by_rank)
 # `<|endoftext|>`, which must not end a document.
 #
 # The lines of `training_rows(documents, encode, eot, T)` are below, shuffled and without their indentation. **Three
-# lines too many** are among them. Put the right ones in order.
+# of the lines do not belong.** Put the right ones in order.
 #
 # - `documents`: a list of texts.
 # - `encode(text)`: the ids of a text, all of it taken as plain text. `encode(text, allowed_special=True)` turns special
@@ -472,7 +472,7 @@ check("02.encode_by_rank", encode_by_rank)
 # <details><summary>Hint 2</summary>
 #
 # A special token is an id that no text can produce; that is what makes it safe. So it must come from your code as a
-# number, and never out of a text, neither a learner's nor one that you put together yourself. Section 8 of the lesson.
+# number, and never out of a text, neither a stranger's nor your own. Section 8 of the lesson.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -529,7 +529,7 @@ check("02.training_rows", training_rows)
 # %% [markdown]
 # ## 02.7 language_costs: who pays more?
 #
-# *measure · difficulty 3/5 · 15 min · further · idea: divide sums, not sentences; bytes per token are no price*
+# *measure · difficulty 3/5 · 15 min · further · idea: comparing languages fairly*
 #
 # A model reads and bills tokens, so people whose language is cut into more tokens pay more for the same thing, and fit
 # less of it into the context. Measure it: write `language_costs(parallel, encode)`.
@@ -611,8 +611,7 @@ check("02.language_costs", language_costs)
 #
 # *write · difficulty 4/5 · 40 min · further · unaided · idea: a token is bytes and need not end where a character ends*
 #
-# **Unaided: the assistant is off,** and the hints stay closed for the first twenty minutes. You have everything you
-# need.
+# **Unaided: the assistant is off.** Leave the hints closed for the first twenty minutes. You have everything you need.
 #
 # A chat program shows the text while the model writes it, token by token. A token may end in the middle of a character.
 # Then the part that is there must wait for the rest, or the reader sees `�`. Write `stream_text(tokens)`.

@@ -41,6 +41,10 @@ UTF8_LENGTHS = Exercise(
                "all characters outside of ASCII are taken for two bytes",
                "Two bytes of UTF-8 leave 11 bits for the character. How many characters is that, and how many does "
                "Chinese have?"),
+        Mutant("two_from_256", LENGTH, "1 if ord(character) < 256 else 2",
+               "a byte holds the numbers up to 255, so two bytes must hold the rest",
+               "Two bytes tell 65,536 numbers apart. Does a reader then know where a character begins, and do they "
+               "suffice for 🙂, number 128,578?"),
         Mutant("three", LENGTH, 'min(3, len(character.encode("utf-8")))',
                "no character takes more than three bytes", "Unicode goes up to 0x10FFFF. Do 16 bits suffice for that?"),
         Mutant("number", LENGTH, "max(1, (ord(character).bit_length() + 7) // 8)", NUMBER, NUMBER_QUESTION),
@@ -273,6 +277,9 @@ def most_common_pair(words):
                "Can t and e be merged in t·h·e?"),
         Mutant("last_missing", NEIGHBOURS, "in zip(word, word[1:-1]):",
                "the last pair of each word is left out", "A word of n tokens: how many pairs of neighbours has it?"),
+        Mutant("last_alone", NEIGHBOURS, "in [word[i : i + 2] for i in range(len(word))]:",
+               "the last token of a word is counted as a pair of its own",
+               "What is word[i : i + 2] when i stands at the last token?"),
         Mutant("first_missing", NEIGHBOURS, "in zip(word[1:], word[2:]):",
                "the first pair of each word is left out", "A word of n tokens: how many pairs of neighbours has it?"),
         Mutant("wraps", NEIGHBOURS, "in zip(word, word[1:] + word[:1]):",
@@ -531,7 +538,7 @@ def merge_pair(tokens, pair):
 def merge_pair(tokens, pair):
     return b" ".join(tokens).replace(b" ".join(pair), b"".join(pair)).split(b" "){empty}
 ''', "the bytes are replaced wherever they stand, even inside other tokens",
-                 "In the·th·e, with the pair (th, e): which bytes belong to which token?")
+                 "In a·aa·a, with the pair (a, a): may the second half of aa join the a after it?")
           for name, empty in (("", ""), ("_but_empty", " if tokens else []"))),
         Mutant("whole_words", "", r'''
 def merge_pair(tokens, pair):
@@ -750,6 +757,8 @@ LEARN_PAIRS = Exercise(
                "the 256 single bytes get no place in the vocabulary", SPECIAL_QUESTION),
         Mutant("no_stop", " and counts:", ":", "training does not stop when no pair is left",
                "All words have become single tokens. Which pair is the most frequent then?"),
+        Mutant("stops_at_one", " and counts:", " and max(counts.values(), default=0) > 1:",
+               "training stops at pairs that occur once", "Does a pair that occurs once still join two tokens?"),
         Mutant("zero_deleted_after", "", trainer(UPDATE, drop="        del counts[best]\n"), ZERO, ZERO_QUESTION),
         Mutant("zero_neighbours", "", trainer(one_side(-1).replace(ONLY_NEW, "") + one_side(1), after_best=DELETE),
                ZERO, ZERO_QUESTION),
