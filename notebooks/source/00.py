@@ -268,7 +268,7 @@ assert inputs[0, 1:].equal(targets[0, :-1])
 
 # %% [markdown]
 # And this is the loop. At the largest companies it is the same: take text, compute the loss and its gradient, change the parameters. The loss is the
-# mean surprise, −log p, called **cross-entropy**. Programs take the natural logarithm and count in **nats**; one nat is 1 / ln 2 = 1.44 bits. Ten steps by hand:
+# mean surprise, −log p, called **cross-entropy**. Programs take the natural logarithm and count in **nats**; one nat is 1 / ln 2, about 1.4 bits. Ten steps by hand:
 
 # %%
 optimizer = torch.optim.AdamW(fresh.parameters(), lr=3e-3)  # decides how large each step is
@@ -314,8 +314,8 @@ show(fig, alt=f"Live, one run: the GPT falls below gzip by step {passed['gzip']}
 
 # %% [markdown]
 # The table of pairs has four million numbers and has counted through the whole corpus. The GPT has a fifth as many, has read an eighth of the text, and passes
-# it, because it sees further back than one token. And it is not done: the curve still falls. With three minutes instead of one it reaches about 1.75 (`python3 course.py
-# pretrain`, the README has the figures).
+# it, because it sees further back than one token. And it is not done: the curve still falls. With a larger model and three minutes, `python3 course.py pretrain` goes well below
+# 1.8 (the [README](../README.md) has the figures).
 #
 # ## 6. What it writes
 #

@@ -243,9 +243,9 @@ for name, pieces in (("bytes", len(page.encode())), ("words", len(words_of(page)
 print("what fits into a context of 256 bytes:", repr(page[:256]))
 
 # %% [markdown]
-# A model pays for each piece with a full pass through all its layers, and its context counts pieces. With bytes the list
-# is short and texts are long; with words, the reverse. You want something between: frequent words whole, rare ones in
-# parts, and bytes for the rest. And you want nobody to decide by hand what is frequent.
+# A model pays for each piece with a full pass through all its layers, and its context counts pieces. With bytes the
+# list is short and texts are long; with words, the reverse. You want something between: frequent words whole, rare ones
+# in parts, and bytes for the rest. And you want nobody to decide by hand what is frequent.
 
 # %% [markdown]
 # ## 3. Byte-pair encoding by hand
@@ -546,8 +546,8 @@ show(fig, alt="At first the best pair is alone; for each of the last twenty merg
 
 # %% [markdown]
 # The rarer a pair, the more company it has. The end of every vocabulary is decided by the tie rule, also in yours. That
-# is why the last tokens in section 4 run backwards through the alphabet: their pairs are equally rare, and of equals the
-# later goes first.
+# is why the last tokens in section 4 run backwards through the alphabet: their pairs are equally rare, and of equals
+# the later goes first.
 
 # %% [markdown]
 # ## 6. Cut before you merge
@@ -703,8 +703,8 @@ assert min(differs.values()) > 0.005
 # trained on cuts like the first row. Give it another one and it will not complain; it will only be worse. The test that
 # finds this compares ids with an encoder that someone else wrote.
 #
-# Look at "longest first" in the list: it needs *fewer* pieces than the rule by rank. As a way of cutting it is no worse.
-# It is wrong because the model was trained on other cuts.
+# Look at "longest first" in the list: it needs *fewer* pieces than the rule by rank. As a way of cutting it is no
+# worse. It is wrong because the model was trained on other cuts.
 
 # %% [markdown] tags=["slide"]
 # ### Encode by rank
@@ -970,6 +970,8 @@ ids = torch.tensor(foreign.encode(train[0][20_000:30_000])[: 8 * 129]).view(8, 1
 unread = ~torch.isin(torch.arange(foreign.vocab_size), ids)
 config = minigpt.ModelConfig(layers=1, width=32, heads=1, kv_heads=1, head_size=32, mlp_width=64,
                              context=128, vocab_size=foreign.vocab_size)
+
+# %%
 alike, moved = {}, {}
 for name, tied in (("two matrices", False), ("tied", True)):
     model = minigpt.GPT(replace(config, tied=tied))
@@ -1077,9 +1079,10 @@ for (layers, width, context), color in zip(bodies, (VERMILLION, ORANGE, BLUE)):
     cost = np.array(flops) / per_token
     best[width] = vocabularies[cost.argmin()]
     name = f"{layers} layers of {width}, context {context:,}"
-    ax.semilogx(vocabularies, cost / cost.min(), "o-", color=color, label=name)
+    ax.loglog(vocabularies, cost / cost.min(), "o-", color=color, label=name)
 ax.legend()
 ax.minorticks_off()
+ax.set_yticks([1, 2, 4], ["1", "2", "4"])
 ax.set_xticks(vocabularies, [f"{size:,}" for size in vocabularies])
 ax.set(xlabel="size of the vocabulary", ylabel="FLOPs per byte, best = 1")
 assert best[64] < best[768] < best[4096] == vocabularies[-1]
@@ -1140,9 +1143,9 @@ print(record.sentence())
 # of 8,192 ids and three times as many as that of 32,768. But a context of 128 holds 128 bytes for them, a line and a
 # half, and seven lines for the arm of 8,192; and they must learn to spell first. **Then the valley is flat**: for 2,048
 # and 8,192 the intervals overlap, so this record cannot say which is better. **A larger vocabulary pays early, up to a
-# point**: 8,192 leads nearly all the way, because it knows words before training starts. But its steps are dearer, so it
-# makes fewer of them, and 2,048 has caught up when the FLOPs are spent. And 32,768 starts behind even 2,048: its steps
-# are too dear.
+# point**: 8,192 leads nearly all the way, because it knows words before training starts. But its steps are dearer, so
+# it makes fewer of them, and 2,048 has caught up when the FLOPs are spent. And 32,768 starts behind even 2,048: its
+# steps are too dear.
 #
 # What was held fixed here, and what was not? The learning rates were tuned for no arm, and the body is tiny. A larger
 # one should move the bottom of the valley to the right, for the reason that the three curves show. A record answers
