@@ -2,6 +2,8 @@
 
 Every view of progress is derived from it, so a line that is lost or broken costs that line and nothing else. What is
 written here holds no names of people and no paths; what a learner's code says inside of strings is kept as it is.
+
+A check holds `answer`, a short hash of the code: who checks the same code again has made no new attempt.
 """
 import json
 import os
@@ -16,6 +18,8 @@ FIELDS = {
     "ready": {"topic": str, "verdict": str},
 }  # fmt: skip
 """What the views need of each kind of entry."""
+ANSWERED = ("passed", "wrong", "error")
+"""The statuses of an answer; what is still to do is none."""
 
 
 def home() -> Path:
@@ -27,25 +31,30 @@ def home() -> Path:
     return Path(base) / "minigpt"  # Path.home() raises where a user has no home
 
 
+def path() -> Path:
+    """The journal itself, whether it is there yet or not."""
+    return home() / "journal.jsonl"
+
+
 def append(kind: str, **fields) -> None:
     """Add a line. Never raises: where nothing can be written, it says so once and goes on.
 
     Example: append("hint", exercise="04.causal_mask", level=1)
     """
-    path = home() / "journal.jsonl"
+    file = path()
     entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "kind": kind, **fields}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(path, "ab+") as file:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with open(file, "ab+") as lines:
             # A write that was cut short must not swallow this line. One write, so that two kernels never mix theirs.
             start = b""
-            if file.tell():
-                file.seek(-1, os.SEEK_END)
-                start = b"" if file.read(1) == b"\n" else b"\n"
+            if lines.tell():
+                lines.seek(-1, os.SEEK_END)
+                start = b"" if lines.read(1) == b"\n" else b"\n"
             line = json.dumps(entry, default=str, ensure_ascii=False).encode(errors="replace")
-            os.write(file.fileno(), start + line + b"\n")
+            os.write(lines.fileno(), start + line + b"\n")
     except (OSError, ValueError, TypeError, RecursionError) as error:  # the last three: what a guess may be
-        _warn(str(path), getattr(error, "strerror", None) or str(error))
+        _warn(str(file), getattr(error, "strerror", None) or str(error))
 
 
 @cache
@@ -62,7 +71,7 @@ def read() -> list[dict]:
 def contents() -> bytes:
     """The journal as it is; empty where it cannot be read."""
     try:
-        return (home() / "journal.jsonl").read_bytes()
+        return path().read_bytes()
     except OSError:
         return b""
 
@@ -88,3 +97,22 @@ def _entry(line: bytes) -> dict | None:
         return entry | {"time": time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)}
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError):
         return None
+
+
+def attempts(past: list[dict], exercise: str) -> list[dict]:
+    """The checks of an exercise that are attempts: each answer once, and none after the first that passed.
+
+    Example: wrong, the same again, another wrong one, passed, wrong -> three of them: wrong, wrong, passed
+    """
+    found, seen = [], set()
+    for entry in past:
+        if entry["kind"] != "check" or entry["exercise"] != exercise or entry["status"] not in ANSWERED:
+            continue
+        passed, answer = entry["status"] == "passed", entry.get("answer")
+        if passed or answer not in seen:
+            found.append(entry)
+        if passed:
+            break
+        if isinstance(answer, str):  # a line without it, as older ones are, counts by itself
+            seen.add(answer)
+    return found

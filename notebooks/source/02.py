@@ -62,9 +62,8 @@ from minigpt import Tokenizer, train_bpe
 from minigpt.accounting import flops_per_token
 from minigpt.classroom import recorded, reveal, show
 from minigpt.classroom.shelf import live_sentence
-from minigpt.classroom.viz import BLUE, GREY, ORANGE, SKY, VERMILLION, YELLOW
+from minigpt.classroom.viz import BLUE, GREY, ORANGE, SKY, VERMILLION, YELLOW, visible
 from minigpt.classroom.viz import MergeView, figure, heatmap, label_end, plot_live, plot_record
-from minigpt.classroom.viz import visible
 from minigpt.text.sources import builtin, held_out, usable_domains
 
 started = time.perf_counter()
