@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from minigpt.classroom import bank, grade, journal, lessons, proof
-from minigpt.classroom.compare import compare
+from minigpt.classroom.compare import compare, short
 from minigpt.classroom.learner import load_functions
 from minigpt.config import UserError
 
@@ -466,6 +466,8 @@ def test_the_second_time_a_hint_is_offered(planted, capsys):
     checker.check("91.scores", lambda q, k: q @ k.T / q.shape[1])
     assert "hint(" not in capsys.readouterr().out  # another idea
     checker.check("91.scores", lambda q, k: q @ k.T)
+    assert "hint(" not in capsys.readouterr().out  # the same answer, checked again
+    checker.check("91.scores", lambda q, k: (k @ q.T).T)
     assert 'A hint: hint("91.scores")' in capsys.readouterr().out
     (planted / "mine.py").write_text("def scores(q, k):\n    return q @ k.T\n", encoding="utf-8")
     (result,) = grade.check_file("91.scores", planted / "mine.py")  # from the command line
@@ -487,6 +489,53 @@ def test_a_wrong_answer_that_nothing_explains_is_kept(planted):
     assert not any("test_check" in str(value) for entry in journal.read() for value in entry.values())
 
 
+def test_so_is_one_that_raises_but_not_what_says_nothing_of_an_idea(planted, monkeypatch):
+    def shifted(q, k):
+        return q @ k[1:, 1:].T  # 7 columns against 6
+
+    def imports(q, k):
+        import not_there
+
+    def parses(q, k):
+        return eval("q @")
+
+    def interrupted(q, k):
+        raise KeyboardInterrupt
+
+    for answer in (shifted, imports, parses, interrupted):
+        checker.check("91.scores", answer)
+    first, *others = journal.read()
+    assert first["status"] == "error" and first["code"] == "def shifted(q, k):\n    return q @ k[1:, 1:].T"
+    assert len(others) == 3 and not any("code" in entry for entry in others)
+    (planted / "mine.py").write_text(
+        "import time\ndef scores(q, k):\n    time.sleep(99)\ndef pieces(items, n):\n    return items[n\n"
+    )
+    grade.check_file("91", planted / "mine.py", limit=1.5)
+    late = [entry for entry in journal.read()[4:] if entry["status"] == "error"]
+    assert {entry["exercise"] for entry in late} == {"91.scores", "91.pieces"}
+    assert not any("code" in entry for entry in late)
+
+
+def test_the_hash_of_an_answer_is_that_of_its_code(planted, monkeypatch):
+    def hashes(*sources):
+        for source in sources:
+            (planted / "mine.py").write_text(source, encoding="utf-8")
+            grade.check_file("91.scores", planted / "mine.py", limit=1.5)
+        return [entry["answer"] for entry in journal.read()[-len(sources) :]]
+
+    same = hashes(
+        "def scores(q, k):\n    return q @ k\n",
+        'x = 1\n\n\ndef scores(q,k):\n    """Now with words."""\n    return (q @\n            k)  # and comments\n',
+    )
+    other = hashes("def scores(q, k):\n    return k @ q\n")
+    assert same[0] == same[1] != other[0] and len(other[0]) == 10
+    hangs = "def scores(q, k):\n    while True:\n        "
+    one, two = hashes(hangs + "q = 1\n", hangs + "q = 2\n")
+    assert one != two  # known before it hangs
+    one, two = hashes(*["def scores(q, k:\n    pass\n"] * 2)
+    assert one == two  # what is not defined: the same complaint
+
+
 def test_a_home_that_cannot_be_written_changes_nothing(planted, monkeypatch, capsys):
     (planted / "file").write_text("")
     monkeypatch.setenv("MINIGPT_HOME", str(planted / "file"))
@@ -498,7 +547,7 @@ def test_a_corrupted_journal_changes_nothing(planted, capsys):
     checker.check("91.scores", lambda q, k: q @ k.T)
     with open(planted / "home" / "journal.jsonl", "ab") as file:
         file.write(b'\xff{"kind": "check"\n{"kind": "check", "time": 3}\n' + b"[" * 100_000 + b'\n{"time": "')
-    checker.check("91.scores", lambda q, k: q @ k.T)
+    checker.check("91.scores", lambda q, k: (k @ q.T).T)
     assert "A hint:" in capsys.readouterr().out
 
 
@@ -657,3 +706,9 @@ def test_the_place_of_a_difference_is_told():
     assert compare(0.1 + 2e-9, 0.1, 1e-9).sentence() == "your result is 0.100000002, and should be 0.1."
     long = compare("a" * 90 + "bc", "a" * 90 + "bd").sentence()
     assert long == "your result[76:126] is 'aaaaaaaaaaaaaabc', and should be 'aaaaaaaaaaaaaabd'."
+
+
+def test_a_small_dictionary_is_told_whole():
+    words = {("a", "b"): 3, ("c", "d", "e"): 7, ("f", "a", "b"): 2, ("c", "c"): 11}
+    assert 40 < len(repr(words)) < 200 and short(words) == repr(words)
+    assert short([1] * 50) == "[" + "1, " * 12 + "1,…" and len(short({0: "x" * 300})) == 200

@@ -37,18 +37,35 @@ def test_hints_come_in_order_and_the_last_after_two_attempts(root, capsys):
         except UserError as error:
             levels.append(str(error))
     assert levels[:2] == [1, 2] and levels[4] == 3
-    assert "2 attempts" in levels[2] and "made 1" in levels[2] and levels[3] == levels[2]
+    assert "2 different attempts" in levels[2] and "made 1" in levels[2] and levels[3] == levels[2]
     assert [e["level"] for e in kept(root) if e["kind"] == "hint"] == [1, 2, 3]
     assert hints.next_hint(NAME)["level"] == 3  # all seen: the last one again
 
 
 def test_attempts_at_another_exercise_or_that_passed_do_not_open_it(root):
     keep(root, *[line("check", exercise="23.last_weight", status="wrong")] * 3)
-    keep(root, *[line("check", exercise=NAME, status=status) for status in ("passed", "todo", "error")])
+    keep(root, *[line("check", exercise=NAME, status=status) for status in ("todo", "error", "passed", "wrong")])
     with pytest.raises(UserError, match="you have made 1"):
         hints.next_hint(NAME, 3)
-    keep(root, line("check", exercise=NAME, status="error"))
+
+
+def test_the_same_answer_twice_does_not_open_it(root):
+    keep(root, *[line("check", exercise=NAME, status="wrong", answer="a1")] * 3)
+    with pytest.raises(UserError, match="you have made 1"):
+        hints.next_hint(NAME, 3)
+    keep(root, line("check", exercise=NAME, status="error", answer="b2"))
     assert hints.next_hint(NAME, 3)["level"] == 3
+
+
+def test_commands_are_told_as_a_shell_takes_them(root, capsys, monkeypatch):
+    monkeypatch.setattr(hints, "ask", lambda prompt: "n")
+    hints.solution(NAME)
+    hints.hint("23.last_weight")
+    with pytest.raises(UserError) as missing:
+        hints.mine(NAME)
+    said = capsys.readouterr().out + str(missing.value)
+    for command in (f"hint {NAME}", "solution 23.last_weight", "start 23"):
+        assert f"`python3 course.py {command}`" in said
 
 
 def test_now_opens_the_last_and_a_level_can_be_asked_for(root):

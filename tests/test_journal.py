@@ -149,3 +149,23 @@ def test_whatever_a_guess_is_the_journal_does_not_raise(home, capsys):
     assert "not kept" in capsys.readouterr().err and journal.read() == []
     journal.append("reveal", id="04.p1", guess="half of \ud83d")
     assert [entry["guess"] for entry in journal.read()] == ["half of ?"]
+
+
+@pytest.mark.parametrize(
+    "checks, count",
+    [
+        ("wrong:a wrong:a wrong:b passed:c wrong:d", "wrong:a wrong:b passed:c"),
+        ("wrong:a error:b wrong:a", "wrong:a error:b"),
+        ("todo:a wrong:b todo:a wrong:b", "wrong:b"),
+        ("wrong:a passed:a passed:a", "wrong:a passed:a"),  # what it calls was mended
+        ("wrong: wrong: error: passed: passed:", "wrong: wrong: error: passed:"),  # older lines hold no hash
+    ],
+)
+def test_an_answer_that_is_checked_again_is_no_new_attempt(checks, count):
+    def entry(check, exercise="23.f"):
+        status, _, answer = check.partition(":")
+        return {"kind": "check", "exercise": exercise, "status": status} | ({"answer": answer} if answer else {})
+
+    past = [entry("passed:z", "23.other"), *map(entry, checks.split()), {"kind": "hint", "exercise": "23.f"}]
+    assert journal.attempts(past, "23.f") == list(map(entry, count.split()))
+    assert len(journal.attempts([entry("wrong:a") | {"answer": [1]}, entry("wrong:a")], "23.f")) == 2  # never raises

@@ -7,6 +7,7 @@ A wrong result is told in this order: its type, shape, dtype and device, NaN, th
 behind it, if exactly one mutant of the bank gives the same results; else the first value that differs.
 """
 import contextlib
+import hashlib
 import io
 import os
 import random
@@ -37,6 +38,8 @@ class Result(NamedTuple):
     seconds: float
     code: str | None = None
     """The learner's function, if it is wrong and no mutant explains it; without comments and docstrings."""
+    answer: str | None = None
+    """A short hash of the learner's function, whatever its layout and comments; None if its source is not known."""
 
 
 class Outcome(NamedTuple):
@@ -68,7 +71,7 @@ def _expect(result, status):
 
 def examine(name: str, function: Callable) -> Result:
     """The same, as a value. Never raises: whatever goes wrong, on either side, is a result of status "error"."""
-    start, misconception, code = time.perf_counter(), None, None
+    start, misconception, code, source = time.perf_counter(), None, None, None
     try:
         statement, exercise = lessons.exercise(name), _exercise(name)
         name = statement.name
@@ -80,10 +83,11 @@ def examine(name: str, function: Callable) -> Result:
         else:
             outcomes, printed = run(function, exercise)
             status, misconception, message = _judge(name, function, exercise, outcomes, right)
+            unexplained = status in ("wrong", "error") and misconception is None
+            if unexplained and source and not any(isinstance(outcome.error, NO_IDEA) for outcome in outcomes):
+                code = tidy(source) or None
             if printed:
                 message += "\nYour code printed:\n" + textwrap.indent(printed, "  ")
-        if status == "wrong" and misconception is None and source:
-            code = tidy(source) or None
     except UserError as error:
         status, message = "error", str(error)
     except KeyboardInterrupt:
@@ -92,7 +96,18 @@ def examine(name: str, function: Callable) -> Result:
         where = traceback.extract_tb(error.__traceback__)[-1]
         said = f"{type(error).__name__} in {where.name}: {error}"
         status, message = "error", f"the checker itself failed ({said}). Please report it."
-    return Result(name, status, misconception, message, round(time.perf_counter() - start, 3), code)
+    seconds = round(time.perf_counter() - start, 3)
+    return Result(name, status, misconception, message, seconds, code, fingerprint(source))
+
+
+NO_IDEA = (SyntaxError, ImportError, KeyboardInterrupt)
+"""Errors that say nothing of how one thinks about the exercise."""
+
+
+def fingerprint(source: str | None) -> str | None:
+    """A short hash of a function's syntax tree: what layout, comments and docstrings say does not change it."""
+    code = tidy(source or "")
+    return hashlib.sha256(code.encode()).hexdigest()[:10] if code else None
 
 
 def _exercise(name: str) -> bank.Exercise:
@@ -103,15 +118,18 @@ def _exercise(name: str) -> bank.Exercise:
 
 
 def keep(result: Result, hint: str) -> Result:
-    """Keep the attempt; the second one with the same wrong idea is offered a hint: how to ask for it, with {}."""
+    """Keep the check. Another answer with the same wrong idea is offered a hint: how to ask for it, with {}."""
     if result.status == "todo" or lessons.find(result.name) is None:
         return result
+    # What is not defined has no source: the same complaint is the same answer.
+    answer = result.answer or hashlib.sha256(result.message.encode(errors="replace")).hexdigest()[:10]
     if result.misconception:
         before = [e for e in journal.read() if e["kind"] == "check" and e["exercise"] == result.name]
-        if any(e.get("misconception") == result.misconception for e in before):
+        if any(e.get("misconception") == result.misconception and e.get("answer") != answer for e in before):
             result = result._replace(message=f"{result.message}\nA hint: {hint.format(result.name)}")
     fields = {"status": result.status, "misconception": result.misconception, "seconds": result.seconds}
-    journal.append("check", exercise=result.name, **fields, **({"code": result.code} if result.code else {}))
+    code = {"code": result.code} if result.code else {}
+    journal.append("check", exercise=result.name, **fields, answer=answer, **code)
     return result
 
 

@@ -209,10 +209,13 @@ def kind_of(value: Any) -> str:
 
 
 def short(value: Any, limit: int = 40) -> str:
-    """A value on part of a line: itself if it fits, else what it is."""
+    """A value on part of a line: itself if it fits, else its beginning; a tensor, what it is.
+
+    A dictionary may be five times as long: which entry decides cannot be known, so a small one is told whole.
+    """
     if is_tensor(value) or is_array(value):
         return f"{type_name(value)} {tuple(value.shape)}"
     if callable(value):
         return getattr(value, "__name__", type_name(value))
-    text = repr(value)
+    text, limit = repr(value), limit * (5 if isinstance(value, dict) else 1)
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -15,13 +15,7 @@ from .console import ask, errors_as_sentences, terminal
 from .learner import load_functions
 
 ATTEMPTS = 2
-"""Wrong answers that open the last hint: it is worth most to someone who has met the difficulty."""
-
-
-def attempts(name: str, of: list[dict]) -> int:
-    """How often an answer to an exercise was checked and found wrong."""
-    return sum(e["kind"] == "check" and e["exercise"] == name and e["status"] in ("wrong", "error") for e in of)
-
+"""Different wrong answers that open the last hint: it is worth most to someone who has met the difficulty."""
 
 # ---- hints and solutions ---------------------------------------------------------------------------------------------
 
@@ -35,16 +29,16 @@ def next_hint(name: str, level: int = 0, now: bool = False) -> dict:
     exercise, past = lessons.exercise(name), journal.read()
     name, of = exercise.name, len(exercise.hints)
     if not of:
-        raise UserError(f"{name} has no hints: read its statement once more, then `solution {name}`.")
+        raise UserError(f"{name} has no hints: read its statement once more, then `python3 course.py solution {name}`.")
     if level and not 1 <= level <= of:
         raise UserError(f"{name} has hints 1 to {of}, not {level}.")
     seen = {e["level"] for e in past if e["kind"] == "hint" and e["exercise"] == name}
     level = level or min(set(range(1, of + 1)) - seen, default=of)
-    tried = attempts(name, past)
+    tried = sum(entry["status"] != "passed" for entry in journal.attempts(past, name))
     if level == of and level not in seen and tried < ATTEMPTS and not now:
         raise UserError(
-            f"the last hint to {name} opens after {ATTEMPTS} attempts, and you have made {tried}: check an answer "
-            "first, or ask for it now (--now on the command line, now=True in a notebook)."
+            f"the last hint to {name} opens after {ATTEMPTS} different attempts, and you have made {tried}: check a "
+            "new answer first, or ask for it now (--now on the command line, now=True in a notebook)."
         )
     journal.append("hint", exercise=name, level=level)
     return {"exercise": name, "level": level, "of": of, "text": exercise.hints[level - 1]}
@@ -66,7 +60,7 @@ def hint_verb(name: tyro.conf.Positional[str], level: int = 0, now: bool = False
     Args:
         name: The exercise, like 04.causal_mask.
         level: 1, 2 or 3; 0: the next one that you have not seen.
-        now: Open the third hint before two attempts.
+        now: Open the third hint before two different attempts.
         json: Print one JSON object and nothing else.
     """
     found = next_hint(name, level, now)
@@ -99,7 +93,7 @@ def solution_verb(name: tyro.conf.Positional[str], yes: bool = False) -> int:
             raise UserError(f"Nobody is there to be asked whether to show the solution of {name}: say so with --yes "
                             "(yes=True in a notebook).")  # fmt: skip
         if answer.lower() not in ("y", "yes"):
-            print(f"Not shown. `hint {name}` may be all you need.")
+            print(f"Not shown. `python3 course.py hint {name}` may be all you need.")
             return 0
     print(exercise.solution)
     if not seen:
@@ -154,14 +148,14 @@ def mine(name: str) -> Callable:
     id, function = name.split(".")
     path = lessons.my_copy(id)
     if not path.exists():
-        raise UserError(f"{name} is not yours yet: `minigpt start {id}` copies its page to my/: write it there.")
+        raise UserError(f"{name} is not yours yet: write it in my/ (`python3 course.py start {id}` copies its page).")
     namespace, errors = load_functions(path)
     if not callable(namespace.get(function)):
         why = errors.get(function, f"it does not define {function}")
-        raise UserError(f"{name} is not in my/{path.name} yet ({why}): write it there, then check {name}; `start {id}` "
-                        "makes the page where there is none.")  # fmt: skip
+        raise UserError(f"{name} is not in my/{path.name} yet ({why}): write it there, then `python3 course.py check "
+                        f"{name}`; `python3 course.py start {id}` makes the page where there is none.")  # fmt: skip
     found = examine(name, namespace[function])
     if found.status != "passed":
-        raise UserError(f"your {name} in my/{path.name} (made by `start {id}`) does not pass yet ({found.status}): "
-                        f"mend it, then check {name}.")  # fmt: skip
+        raise UserError(f"your {name} in my/{path.name} (made by `python3 course.py start {id}`) does not pass yet "
+                        f"({found.status}): mend it, then `python3 course.py check {name}`.")  # fmt: skip
     return namespace[function]

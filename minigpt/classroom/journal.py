@@ -108,11 +108,10 @@ def attempts(past: list[dict], exercise: str) -> list[dict]:
     for entry in past:
         if entry["kind"] != "check" or entry["exercise"] != exercise or entry["status"] not in ANSWERED:
             continue
-        passed, answer = entry["status"] == "passed", entry.get("answer")
+        passed, answer = entry["status"] == "passed", str(entry.get("answer") or len(found))  # an older line has none
         if passed or answer not in seen:
             found.append(entry)
         if passed:
             break
-        if isinstance(answer, str):  # a line without it, as older ones are, counts by itself
-            seen.add(answer)
+        seen.add(answer)
     return found

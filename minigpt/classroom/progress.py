@@ -24,7 +24,7 @@ from ..config import UserError
 from ..files import write_atomic
 from ..report import escape
 from . import bank, journal, lessons
-from .check import build, examine, mutated
+from .check import build, examine, mutated, run
 from .console import errors_as_sentences, say
 from .learner import canonical, tidy
 from .review import schedule
@@ -44,36 +44,50 @@ class Standing(NamedTuple):
     """passed, wrong, error, todo, or empty: not tried."""
     latest: str
     attempts: int
-    """Answers that were checked, right or wrong."""
+    """Different answers that were checked, up to the first that was right."""
     misses: int
-    """Those that were not right, up to the first that was."""
+    """Those that were not right."""
     hints: int
     solution: bool
-    minutes: float
+    idea: str | None
+    """The mutant behind the latest answer: its id, empty if none explains it; None if it is right, or there is none."""
 
 
 def standings(past: list[dict]) -> dict[str, Standing]:
     """Exercise → how it stands, for each exercise that a journal names."""
-    checks, hints, looked, minutes = defaultdict(list), defaultdict(set), set(), Counter()
-    before = None
+    own = defaultdict(list)
     for entry in past:
-        name = entry.get("exercise")
         if entry["kind"] in ("check", "hint", "solution"):
-            gap = (entry["time"] - before).total_seconds() / 60 if before else 0
-            minutes[name] += min(max(gap, 0), PAUSE)
+            own[entry["exercise"]].append(entry)
+    return {name: _standing(name, entries) for name, entries in own.items()}
+
+
+def _standing(name: str, entries: list[dict]) -> Standing:
+    checks = [entry for entry in entries if entry["kind"] == "check" and entry["status"] in BEST]
+    said, tried = [entry["status"] for entry in checks], journal.attempts(entries, name)
+    best, latest = min(said, key=BEST.index, default=""), said[-1] if said else ""
+    misses = sum(entry["status"] != "passed" for entry in tried)
+    hints = len({entry["level"] for entry in entries if entry["kind"] == "hint"})
+    looked = any(entry["kind"] == "solution" for entry in entries)
+    answer = next((entry for entry in reversed(checks) if entry["status"] != "todo"), {"status": "passed"})
+    idea = None if answer["status"] == "passed" else _behind(answer)
+    return Standing(best, latest, len(tried), misses, hints, looked, idea)
+
+
+def _behind(answer: dict) -> str:
+    """The id of the mutant that a wrong answer gave the results of; empty if there is none."""
+    id = answer.get("misconception")
+    return id if isinstance(id, str) else ""
+
+
+def minutes(past: list[dict]) -> Counter[str]:
+    """Lesson → minutes at work on its exercises. One exercise's cannot be told, as a file is checked as a whole."""
+    found, before = Counter(), None
+    for entry in past:
+        if before and entry["kind"] in ("check", "hint", "solution"):
+            gap = (entry["time"] - before).total_seconds() / 60
+            found[entry["exercise"].partition(".")[0]] += min(max(gap, 0), PAUSE)
         before = entry["time"]
-        if entry["kind"] == "check" and entry["status"] in BEST:
-            checks[name].append(entry["status"])
-        elif entry["kind"] == "hint":
-            hints[name].add(entry["level"])
-        elif entry["kind"] == "solution":
-            looked.add(name)
-    found = {}
-    for name in minutes:
-        said = [status for status in checks[name] if status != "todo"]
-        misses = said.index("passed") if "passed" in said else len(said)
-        best, latest = min(checks[name], key=BEST.index, default=""), checks[name][-1] if checks[name] else ""
-        found[name] = Standing(best, latest, len(said), misses, len(hints[name]), name in looked, minutes[name])
     return found
 
 
@@ -97,7 +111,7 @@ def lost(damaged: int) -> str:
 def report() -> str:
     """Your progress as a terminal shows it."""
     past, damaged = journal.parse(journal.contents())
-    found, lines = standings(past), []
+    found, took, lines = standings(past), minutes(past), []
     for id in lessons.STEMS:
         exercises = lessons.statements(id).values()
         if not exercises:
@@ -107,12 +121,12 @@ def report() -> str:
         if not any(e.name in found for e in exercises):
             lines.append(f"{title} (not begun)")
             continue
-        lines.append(title)
+        lines.append(title + f", {took[id]:.0f} min at work" * (took[id] >= 1))
         for e in exercises:
             s = found.get(e.name)
             line = f"  {id}.{e.number} {e.name.partition('.')[2]:<32} {in_words(s):<24}"
             if s:
-                extras = [plural(s.attempts, "attempt"), plural(s.hints, "hint"), f"{s.minutes:.0f} of {e.minutes} min"]
+                extras = [plural(s.attempts, "attempt"), plural(s.hints, "hint")]
                 line += " " + ", ".join(extras + ["solution seen"] * s.solution)
             lines.append(line.rstrip())
     guesses = [e["hit"] for e in past if e["kind"] == "reveal" and isinstance(e.get("hit"), bool)]
@@ -125,6 +139,8 @@ def report() -> str:
         lines.append("Your journal is empty: `python3 course.py start 00` begins it.")
     if damaged:
         lines.append(f"{lost(damaged)} Nothing else is missing.")
+    if not os.environ.get("MINIGPT_STATIC"):  # no paths of a machine in a page that is stored
+        lines.append(f"Your journal: {journal.path()}")
     return "\n".join(lines)
 
 
@@ -155,17 +171,21 @@ def class_page(learners: dict[str, list[dict]], damaged: int) -> str:
     summary = f"{plural(len(learners), 'learner')}, {plural(len(tried), 'exercise')} tried."
     if damaged:
         summary += " " + lost(damaged)
-    sections = [_ideas(learners), *(_heat_map(id, names, found) for id, names in known.items())]
+    sections = [*(_heat_map(id, names, found) for id, names in known.items()), _ideas(learners, found)]
     page = Template(Path(__file__).with_name("progress_page.html").read_text(encoding="utf-8"))
     return page.substitute(summary=summary, overview=_overview(known, found), body="\n".join(sections))
 
 
-def _table(caption: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> str:
-    """A table whose first column names its rows; the cells of `rows` are HTML, complete with <td>."""
+def _table(caption: str, columns: list[str], body: str) -> str:
+    """A table that can be scrolled, by keyboard too."""
     head = "".join(f'<th scope="col">{column}</th>' for column in columns)
-    body = "".join(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>' for name, cells in rows)
     return (f'<div class="wide" tabindex="0" role="region" aria-label="{caption}"><table><caption>{caption}</caption>'
-            f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>")  # fmt: skip
+            f"<thead><tr>{head}</tr></thead>{body}</table></div>")  # fmt: skip
+
+
+def _row(name: str, cells: list[str]) -> str:
+    """A row and its header, all of it HTML; the cells complete with <td>."""
+    return f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>'
 
 
 def _overview(known, found) -> str:
@@ -174,61 +194,97 @@ def _overview(known, found) -> str:
         cells = []
         for names in known.values():
             passed = sum(name in standing and standing[name].best == "passed" for name in names)
-            heat = 5 * passed // len(names)
-            cells.append(f'<td class="share" style="--heat:{heat}">{passed} of {len(names)}</td>')
-        rows.append((escape(learner), cells))
+            share = 100 * passed // len(names)
+            cells.append(f'<td class="share" style="--share:{share}%">{passed} of {len(names)}</td>')
+        rows.append(_row(escape(learner), cells))
     columns = ["learner", *(lessons.STEMS[id].replace("_", " ") for id in known)]
-    return _table("Exercises passed, by learner and lesson", columns, rows)
+    return _table("Exercises passed, by learner and lesson", columns, f"<tbody>{''.join(rows)}</tbody>")
 
 
 def _heat_map(id: str, names: list[str], found) -> str:
-    numbers = {e.name: f"{id}.{e.number} {e.name.partition('.')[2]}" for e in lessons.statements(id).values()}
-    rows = [(escape(learner), [_cell(standing.get(name)) for name in names]) for learner, standing in found.items()]
-    title = lessons.STEMS[id].replace("_", " ")
-    return f"<section><h2>{title}</h2>" + _table(
-        f"Lesson {title}: learners by exercises", ["learner", *(escape(numbers[name]) for name in names)], rows
-    ) + "</section>"  # fmt: skip
+    rows = [_row(escape(learner), [_cell(standing.get(name)) for name in names]) for learner, standing in found.items()]
+    title, columns = lessons.STEMS[id].replace("_", " "), ["learner", *(escape(_numbered(name)) for name in names)]
+    table = _table(f"Lesson {title}: learners by exercises and ideas", columns, f"<tbody>{''.join(rows)}</tbody>")
+    return f"<section><h2>{title}</h2>{table}</section>"
+
+
+def _numbered(name: str) -> str:
+    """Example: _numbered("04.causal_mask") -> "04.3 causal_mask"; an exercise that is gone keeps its name"""
+    lesson, _, function = name.partition(".")
+    known = lessons.statements(lesson) if lesson in lessons.STEMS else {}
+    return f"{lesson}.{known[function].number} {function}" if function in known else name
 
 
 def _cell(standing: Standing | None) -> str:
-    """Its status and wrong answers in words; blue where passed, orange where not, the deeper the more wrong answers."""
-    if standing is None or not standing.best:
-        return '<td class="none">not tried</td>'
-    kind, said = "open", f"{in_words(standing)}, {plural(standing.attempts, 'attempt')}"
+    """Its status in words and the idea in the way; blue where passed, else the deeper orange the more wrong answers."""
+    said = in_words(standing)
+    if standing is None or not standing.attempts:
+        seen = ", solution seen" if standing and standing.solution else ""
+        return f'<td class="none">{said}{seen}</td>'
     if standing.best == "passed":
         kind, said = "passed", "passed" + f" after {standing.misses} wrong" * (standing.misses > 0)
         said += f", now {standing.latest}" * (standing.latest != "passed")
+    else:
+        kind, said = "open", f"{said}, {plural(standing.attempts, 'attempt')}"
     said += ", solution seen" * standing.solution
-    return f'<td class="{kind}" style="--heat:{min(standing.misses, 5)}">{said}</td>'
+    return f'<td class="{kind}" style="--heat:{min(standing.misses, 5)}">{said}{_small(standing.idea or "")}</td>'
 
 
-def _ideas(learners: dict[str, list[dict]]) -> str:
-    """Exercises by misconceptions, the commonest first: what to talk about tomorrow."""
-    times, who = Counter(), defaultdict(set)
+def _small(id: str) -> str:
+    """The name of an idea, as the heat maps and the table of ideas both show it."""
+    return f" <small>{escape(id.replace('_', ' '))}</small>" if id else ""
+
+
+UNKNOWN = "no known idea explains it"
+
+
+def _ideas(learners: dict[str, list[dict]], found) -> str:
+    """The ideas behind wrong answers, exercise by exercise: what to talk about tomorrow, and with whom."""
+    who = defaultdict(lambda: defaultdict(set))
     for learner, past in learners.items():
         for entry in past:
             if entry["kind"] == "check" and entry["status"] in ("wrong", "error"):
-                key = entry["exercise"], *_idea(entry)
-                times[key] += 1
-                who[key].add(learner)
-    rows = []
-    for key, count in sorted(times.items(), key=lambda item: (-len(who[item[0]]), -item[1], item[0])):
-        name, meaning, question = key
-        cells = [meaning, len(who[key]), count, question]
-        rows.append((escape(name), [f"<td>{escape(cell)}</td>" for cell in cells]))
-    if not rows:
+                who[entry["exercise"]][_idea(entry["exercise"], _behind(entry))].add((learner, _behind(entry)))
+    groups = []
+    for name in sorted(who, key=_place):
+        rows = []
+        for idea, shown in who[name].items():
+            had, ids = {learner for learner, _ in shown}, {id for _, id in shown} - {idea[0]}
+            latest = {learner: found[learner][name].idea for learner in had}
+            still = {learner for learner, id in latest.items() if id is not None and _idea(name, id) == idea}
+            cells = [_names(still), _names(had - still), f"<td>{escape(idea[1])}</td>"]
+            row = _row(escape(idea[0]) + "".join(map(_small, sorted(ids))), cells)
+            rows.append(((idea[0] == UNKNOWN, -len(still), -len(had), idea), row))
+        head = f'<tr><th scope="rowgroup" colspan="4">{escape(_numbered(name))}</th></tr>'
+        groups.append(f"<tbody>{head}{''.join(row for _, row in sorted(rows))}</tbody>")
+    if not groups:
         return "<section><h2>Ideas in the way</h2><p>No wrong answers yet.</p></section>"
-    columns = ["exercise", "the result is what one gets when …", "learners", "times", "a question to ask"]
-    return "<section><h2>Ideas in the way</h2>" + _table("Exercises by misconceptions", columns, rows) + "</section>"
+    columns = ["the result is what one gets when …", "still", "overcome", "a question to ask"]
+    table = _table("Ideas behind wrong answers, by exercise", columns, "".join(groups))
+    return f'<section class="ideas"><h2>Ideas in the way</h2>{table}</section>'
 
 
-def _idea(entry: dict) -> tuple[str, str]:
-    """The misconception behind a wrong answer and the question to ask; the id of a mutant that is gone stays."""
-    id = entry.get("misconception")
-    mutant = next((m for m in mutants_of(entry["exercise"]) if m.id == id), None)
+def _place(name: str) -> tuple:
+    """Sorts exercises as the course has them, those that are gone last."""
+    lesson, _, function = name.partition(".")
+    order = list(lessons.statements(lesson)) if lesson in lessons.STEMS else []
+    return (0, lesson, order.index(function)) if function in order else (1, name, 0)
+
+
+def _names(learners: set[str]) -> str:
+    """How many, and behind it who: a page on a projector should not name anyone unasked."""
+    if not learners:
+        return "<td>0</td>"
+    names = escape(", ".join(sorted(learners)))
+    return f"<td><details><summary>{len(learners)}</summary>{names}</details></td>"
+
+
+def _idea(name: str, id: str) -> tuple[str, str]:
+    """The misconception of a mutant and the question to ask; the id of one that is gone stays."""
+    mutant = next((m for m in mutants_of(name) if m.id == id), None)
     if mutant:
         return mutant.misconception, mutant.question
-    return (id if isinstance(id, str) else "no known idea explains it"), ""
+    return (id, "") if id else (UNKNOWN, "The code is listed by: python3 course.py progress --unexplained --class DIR")
 
 
 def mutants_of(name: str) -> tuple[bank.Mutant, ...]:
@@ -242,33 +298,35 @@ def mutants_of(name: str) -> tuple[bank.Mutant, ...]:
 
 
 class Unexplained(NamedTuple):
-    """A wrong answer that no mutant explains: `times` it was given, by how many `learners`."""
+    """A wrong answer that no mutant explains: `times` it was given, by how many `learners`, and whether it `raises`."""
 
     id: str
     exercise: str
     code: str
     times: int
     learners: int
+    raises: bool
 
 
 def wrong_answers(learners: dict[str, list[dict]]) -> list[Unexplained]:
-    """Wrong answers without an explanation, equal ones together, the most frequent first.
+    """Wrong answers without an explanation, equal ones together, the most frequent first; what raises is one too.
 
     Answers that a mutant of today's bank writes down are left out: someone has adopted them since. So is what cannot be
     parsed: it never ran. Nothing is run.
     """
-    groups = defaultdict(list)
+    groups = defaultdict(dict)
     for learner, past in learners.items():
         for e in past:
-            wrong = e["kind"] == "check" and e["status"] == "wrong" and not e.get("misconception")
+            wrong = e["kind"] == "check" and e["status"] in ("wrong", "error") and not e.get("misconception")
             if wrong and isinstance(e.get("code"), str) and (form := canonical(e["code"])):
-                groups[e["exercise"], form].append((learner, e["code"]))
+                groups[e["exercise"], form][learner, tidy(e["code"])] = e["status"]  # once, however often checked
     found = []
     for (name, form), answers in groups.items():
         if form in {canonical(_text(name, mutant)) for mutant in mutants_of(name)}:
             continue
         id = hashlib.sha1(f"{name}\n{form}".encode()).hexdigest()[:6]
-        found.append(Unexplained(id, name, tidy(answers[-1][1]), len(answers), len({who for who, _ in answers})))
+        (_, code), status = list(answers.items())[-1]
+        found.append(Unexplained(id, name, code, len(answers), len({who for who, _ in answers}), status == "error"))
     return sorted(found, key=lambda u: (-u.times, -u.learners, u.id))
 
 
@@ -325,10 +383,12 @@ def _objection(name: str, code: str, mutant: str, source: str) -> str:
     def diagnoses():
         return {m.id: examine(name, build(name, mutated(name, m), m.id)).misconception for m in mutants_of(name)}
 
-    result = examine(name, build(name, code, "answer"))
+    function = build(name, code, "answer")
+    result = examine(name, function)
     if result.status == "passed":
         return "it is right."
-    if result.status != "wrong":
+    outcomes, _ = run(function, bank.load(name.partition(".")[0]).exercises[name.partition(".")[2]])
+    if result.status == "todo" or any(type(outcome.error) is NameError for outcome in outcomes):  # a helper is missing
         return f"it does not run by itself ({result.message.splitlines()[0]})."
     if result.misconception:
         return f"{result.misconception!r} explains it by now."
@@ -404,8 +464,8 @@ def _literal(text: str) -> str:
 
 @errors_as_sentences
 def progress() -> None:
-    """Print how you stand: lesson by lesson, each exercise with its status, attempts, hints and minutes."""
-    print(report())
+    """Print how you stand: lesson by lesson, each exercise with its status, attempts and hints."""
+    say(report())
 
 
 def progress_verb(
@@ -424,21 +484,27 @@ def progress_verb(
     """
     folder = Path(class_)
     if not adopt and (mutant or misconception or question):
-        raise UserError("--mutant, --misconception and --question go with --adopt ID: see progress --unexplained.")
+        raise UserError("--mutant, --misconception and --question go with --adopt ID: "
+                        "`python3 course.py progress --unexplained` lists them.")  # fmt: skip
     if adopt or unexplained:
         found = wrong_answers(journals(folder)[0] if class_ else {"you": journal.read()})
         if adopt:
             answer = next((a for a in found if a.id == adopt), None)
             if answer is None:
-                raise UserError(f"no unexplained answer has the id {adopt!r}: see progress --unexplained.")
+                raise UserError(f"no unexplained answer has the id {adopt!r}: "
+                                "`python3 course.py progress --unexplained` lists them.")  # fmt: skip
             path = make_mutant(answer, mutant, misconception, question)
             print(f"{answer.exercise} knows {mutant} now: it is the last of its mutants in {path.name}.")
             return 0
         for a in found:
-            say(f"{a.id}  {a.exercise}: {plural(a.times, 'time')}, {plural(a.learners, 'learner')}")
-            print(textwrap.indent(a.code, "    ") + "\n")
-        advice = " Name one: progress --adopt ID --mutant NAME --misconception … --question …" if found else ""
-        print(f"{plural(len(found), 'wrong answer')} without an explanation.{advice}")
+            raises = ", raises an error" * a.raises
+            say(f"{a.id}  {a.exercise}: {plural(a.times, 'time')}, {plural(a.learners, 'learner')}{raises}")
+            say(textwrap.indent(a.code, "    ") + "\n")
+        print(f"{plural(len(found), 'wrong answer')} without an explanation.")
+        if found:
+            where = f' --class "{class_}"' if class_ else ""
+            description = '--mutant NAME --misconception "…" --question "…"'
+            say(f"Read one, then name its idea:\npython3 course.py progress --adopt {found[0].id}{where} {description}")
     elif class_:
         page = class_page(*journals(folder))
         try:
@@ -447,7 +513,7 @@ def progress_verb(
             raise UserError(f"{folder / 'class.html'} cannot be written: {error.strerror}.") from None
         print(folder / "class.html")
     else:
-        print(report())
+        say(report())
     return 0
 
 

@@ -154,7 +154,7 @@ def ready_verb(seed: int | None = None) -> int:
         seed: Seeds the numbers in the questions; by default they differ each time.
     """
     if not interactive():
-        raise UserError("`ready` asks questions, and nobody can answer here: run it in a terminal.")
+        raise UserError("nobody can answer here: run `python3 course.py ready` in a terminal.")
     rng, verdicts = random.Random(seed), {}
     print("Twelve questions, about ten minutes; paper is welcome. Enter alone means: I do not know. Ctrl-D stops.")
     for topic in TOPICS:

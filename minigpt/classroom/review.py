@@ -139,7 +139,7 @@ def reveal(id: str, guess: Any = None, truth: Any = None) -> None:
         print("Next time, set a guess before you run the cell: a wrong one teaches more than none.")
     else:
         said = f"{'Hit' if hit else 'Miss'}: you said {shown(guess)}, and it is {shown(truth)}. {terminal(asked.why)}"
-        say(said if hit else f"{said}\nGood to know now. `review` asks you again in three days.")
+        say(said if hit else f"{said}\nGood to know now. `python3 course.py review` asks you again in three days.")
     journal.append("reveal", id=id, guess=simple(guess), truth=truth, hit=hit)
 
 
@@ -262,5 +262,5 @@ def _when(items: list[Item]) -> str:
         return "Questions come three days after you begin a lesson."
     waiting = sum(item.due <= datetime.now(UTC) for item in items)
     if waiting:
-        return f"{_count(waiting)} due now: run `review`."
+        return f"{_count(waiting)} due now: run `python3 course.py review`."
     return f"The next one is due on {items[0].due.astimezone():%Y-%m-%d, %H:%M}."
