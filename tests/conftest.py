@@ -1,6 +1,8 @@
 """Settings of every test process; they must stand before anything imports torch, and reach the processes a test
-starts."""
+starts. And the planted lesson, which three files of tests share."""
 import os
+
+import pytest
 
 # One torch thread per process when pytest-xdist runs two processes on two cores: twice as fast as two threads each.
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -8,3 +10,14 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the reference tokenizer must not fork threads under xdist
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder with the lesson of planted.py, in which the classroom looks for its lessons and its journal."""
+    from planted import forget, plant
+
+    with monkeypatch.context() as patch:
+        plant(tmp_path, patch)
+        yield tmp_path
+    forget()

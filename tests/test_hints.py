@@ -4,21 +4,13 @@ import subprocess
 import sys
 
 import pytest
-from planted import forget, keep, kept, line, plant
+from planted import keep, kept, line
 
 from minigpt.classroom import console, hints, journal, lessons
 from minigpt.config import UserError
 
 NAME = "23.weighted_mean"
 RIGHT = "def weighted_mean(values, weights):\n    return sum(v * w for v, w in zip(values, weights)) / sum(weights)\n"
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        plant(tmp_path, patch)
-        yield tmp_path
-    forget()
 
 
 def wrong(n=1):

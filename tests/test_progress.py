@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import tyro
-from planted import BANK, WRONG, forget, keep, line, plant, write
+from planted import BANK, WRONG, keep, line, write
 
 from minigpt.classroom import bank, journal, learner
 from minigpt.config import UserError
@@ -21,14 +21,6 @@ from minigpt.config import UserError
 progress = importlib.import_module("minigpt.classroom.progress")  # the package gives the function of this name
 NAME = "23.weighted_mean"
 ROOT = Path(__file__).parent.parent
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        plant(tmp_path, patch)
-        yield tmp_path
-    forget()
 
 
 def checked(status, days=0.0, name=NAME, **fields):

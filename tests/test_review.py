@@ -11,21 +11,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from planted import forget, keep, kept, line, plant
+from planted import keep, kept, line
 
 from minigpt.classroom import journal, ready
 from minigpt.classroom.bank import Question
 from minigpt.config import UserError
 
 review = importlib.import_module("minigpt.classroom.review")  # the package gives the function of this name
-
-
-@pytest.fixture
-def root(tmp_path, monkeypatch):
-    with monkeypatch.context() as patch:
-        plant(tmp_path, patch)
-        yield tmp_path
-    forget()
 
 
 def types(monkeypatch, answers):

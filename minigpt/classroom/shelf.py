@@ -36,14 +36,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..config import (
-    DataConfig,
-    ModelConfig,
-    OptimConfig,
-    RunConfig,
-    TrainConfig,
-    UserError,
-)
+from ..config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError
 from ..files import cache_folder, write_atomic
 from ..report import duration
 from .depends import bare_code, closure, module_path
