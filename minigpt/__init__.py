@@ -15,6 +15,9 @@ _HOME = {
     "accounting": "parameters flops_per_token memory mfu",
     "export": "from_hf to_hf",
     "sampling": "generate stream filter_logits",
+    "speculative": "speculate",
+    "constrained": "allowed_by",
+    "batching": "Batcher Request",
     "evaluate": "bits_per_byte",
     "train": "pretrain Run setup next_batch forward_backward optimizer_step evaluate_step save",
 }

@@ -52,6 +52,12 @@ class ModelConfig:
     """The MLP's nonlinearity; `swiglu` has three matrices, the other two have two."""
     rope_base: float = 10000.0
     """Base of the rotary frequencies (`modern` only)."""
+    rope: Literal["plain", "linear", "yarn"] = "plain"
+    """How the angles are changed for a context of rope_factor times the one trained on; see model.rope_frequencies."""
+    rope_factor: float = 1.0
+    """How many times longer `context` is than the one trained on (`linear` and `yarn` only)."""
+    window: int = 0
+    """Sliding window: how many tokens a token attends to, itself included; 0: all before it."""
     norm_eps: float = 1e-6
     """Added to the variance inside the norms; GPT-2 uses 1e-5, Qwen3 1e-6."""
     softcap: float = 0.0
@@ -68,6 +74,13 @@ class ModelConfig:
             raise UserError(f"head_size ({self.head_size}) must be even: rotary positions turn pairs of dimensions.")
         if self.family == "gpt2" and (self.kv_heads != self.heads or self.heads * self.head_size != self.width):
             raise UserError("the gpt2 family needs kv_heads = heads and heads * head_size = width.")
+        if (self.rope == "plain") != (self.rope_factor == 1) or self.rope_factor < 1:
+            raise UserError(f"rope {self.rope!r} does not go with a rope_factor of {self.rope_factor}: linear and yarn need "
+                            "one above 1, plain has 1.")  # fmt: skip
+        if self.family == "gpt2" and self.rope != "plain":
+            raise UserError("the gpt2 family has learned positions: rope does not apply to it.")
+        if self.window < 0:
+            raise UserError(f"window must be at least 0, not {self.window}; 0 is off.")
         for name in ("layers", "width", "heads", "kv_heads", "mlp_width", "context", "vocab_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}.")

@@ -36,13 +36,17 @@ FIXED = {
         model_type="gpt2", activation_function="gelu_new", scale_attn_weights=True,
         scale_attn_by_inverse_layer_idx=False,
     ),
-    "modern": dict(
-        model_type="qwen3", hidden_act="silu", attention_bias=False, use_sliding_window=False, rope_type="default",
-    ),
+    "modern": dict(model_type="qwen3", hidden_act="silu", attention_bias=False),
 }  # fmt: skip
 """Fields of theirs that have one value in our arithmetic: written on the way out, required on the way in."""
 
-PURE = {"gpt2": dict(activation="gelu", softcap=0.0), "modern": dict(activation="swiglu", softcap=0.0)}
+ROPES = {"plain": "default", "linear": "linear", "yarn": "yarn"}
+"""Our names of the rotary angles → theirs."""
+
+YARN = dict(beta_fast=32, beta_slow=1, truncate=True)
+"""What their config may say of a changed rotary angle beside its factor, and the one value that is ours."""
+
+PURE = {"gpt2": dict(activation="gelu", softcap=0.0, window=0), "modern": dict(activation="swiglu", softcap=0.0)}
 """Fields of ours that have one value in theirs."""
 
 NAMES = {
@@ -151,8 +155,12 @@ def config_to_hf(c: ModelConfig) -> dict:
     hf |= {theirs: getattr(c, ours) for ours, theirs in FIELDS[c.family].items()}
     if c.family == "gpt2":
         return hf | {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
-    # transformers 5 reads the rotary base in here, version 4 beside it
-    return hf | {"rope_parameters": {"rope_type": hf.pop("rope_type"), "rope_theta": c.rope_base}}
+    if c.window:
+        hf |= {"use_sliding_window": True, "sliding_window": c.window, "max_window_layers": 0}
+    rope = {"rope_type": ROPES[c.rope], "rope_theta": c.rope_base}
+    if c.rope != "plain":
+        rope |= {"factor": c.rope_factor, "original_max_position_embeddings": round(c.context / c.rope_factor)}
+    return hf | {"rope_parameters": rope}  # transformers 5 reads the rotary base in here, version 4 beside it
 
 
 def config_from_hf(file: Path) -> ModelConfig:
@@ -175,9 +183,29 @@ def config_from_hf(file: Path) -> ModelConfig:
         values = {ours: hf[theirs] for ours, theirs in FIELDS[family].items()}
         if family == "gpt2":
             values |= {"kv_heads": values["heads"], "head_size": values["width"] // values["heads"]}
+        else:
+            values |= attention_from_hf(hf, file)
         return ModelConfig(family, **PURE[family], **values)
     except (OSError, ValueError, TypeError, AttributeError, ArithmeticError, LookupError) as error:
         raise UserError(f"cannot read {file} ({type(error).__name__}: {error}): copy or download it again.") from None
+
+
+def attention_from_hf(hf: dict, file: Path) -> dict:
+    """Window and rotary angles of a Qwen3 config, as fields of ours."""
+    found = {"window": hf.get("sliding_window") or 0 if hf.get("use_sliding_window") else 0}
+    if found["window"] and hf.get("max_window_layers", 0) > 0:
+        raise UserError(f"{file}: max_window_layers is {hf['max_window_layers']}; a window is read for all layers or none.")
+    kind = hf["rope_type"]
+    found["rope"] = next((ours for ours, theirs in ROPES.items() if theirs == kind), None)
+    if found["rope"] is None:
+        raise UserError(f"{file}: rope_type is {kind!r}, and only {', '.join(ROPES.values())} can be read.")
+    if kind != "default":
+        for field in ("attention_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim", "truncate"):
+            if hf.get(field, YARN.get(field)) != YARN.get(field):
+                raise UserError(f"{file}: {field} is {hf[field]!r}, and only {YARN.get(field)!r} can be read.")
+        trained = hf.get("original_max_position_embeddings") or round(hf["max_position_embeddings"] / hf["factor"])
+        found |= {"rope_factor": float(hf["factor"]), "context": round(trained * hf["factor"])}
+    return found
 
 
 # ---- weights ---------------------------------------------------------------------------------------------------------

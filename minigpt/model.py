@@ -83,9 +83,11 @@ class GPT(nn.Module):
         if c.family == "gpt2":
             x = x + self.position(positions)
         else:
-            rope = rope_table(positions, c.head_size, c.rope_base)
+            # YaRN also sharpens attention, which a longer text spreads thin (section 3.4 there)
+            strength = 0.1 * math.log(c.rope_factor) + 1 if c.rope == "yarn" else 1.0
+            rope = rope_table(positions, rope_frequencies(c, tokens.device), strength)
         x = F.dropout(x, c.dropout, self.training)
-        mask = attention_mask(tokens, cache, doc_ids)
+        mask = attention_mask(tokens, cache, doc_ids, c.window)
         if record is not None:
             record.update(residual=[x], attention=[])
         for block in self.blocks:
@@ -93,7 +95,7 @@ class GPT(nn.Module):
             if record is not None:
                 record["residual"].append(x)
         if cache is not None:
-            cache.length += T
+            cache.advance(T)
         return self.norm(x)
 
     def logits(self, x: Tensor) -> Tensor:
@@ -208,8 +210,12 @@ def attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> tu
     return weights @ v, weights
 
 
-def attention_mask(tokens: Tensor, cache: "KVCache | None", doc_ids: Tensor | None) -> Tensor | None:
+def attention_mask(
+    tokens: Tensor, cache: "KVCache | None" = None, doc_ids: Tensor | None = None, window: int = 0
+) -> Tensor | None:
     """Which keys each query may see: (T, L + T) or (B, 1, T, L + T) bool; None: the plain causal triangle.
+
+    doc_ids as in GPT.forward; window: how many keys, the query's own included; 0: all before it.
 
     >>> attention_mask(torch.zeros(1, 3), None, torch.tensor([[7, 7, 8]])).int()[0, 0]
     tensor([[1, 0, 0],
@@ -217,26 +223,49 @@ def attention_mask(tokens: Tensor, cache: "KVCache | None", doc_ids: Tensor | No
             [0, 0, 1]], dtype=torch.int32)
     """
     T, start = tokens.shape[1], cache.length if cache is not None else 0
-    if doc_ids is None and (start == 0 or T == 1):
+    window = window if window < start + T else 0
+    if doc_ids is None and not window and (start == 0 or T == 1):
         return None
     causal = torch.ones(T, start + T, dtype=torch.bool, device=tokens.device).tril(start)
+    if window:
+        causal = causal.triu(start - window + 1)
     if doc_ids is None:
         return causal
     keys = cache.append_doc_ids(doc_ids) if cache is not None else doc_ids
     return causal & (doc_ids[:, None, :, None] == keys[:, None, None, :])
 
 
-def rope_table(positions: Tensor, head_size: int, base: float) -> tuple[Tensor, Tensor]:
-    """Cosines and sines of the rotary angles (Su et al. 2021): positions (T,) or (B, T) → (T, D) or (B, 1, T, D), fp32.
+def rope_frequencies(c: ModelConfig, device=None) -> Tensor:
+    """How fast each pair of dimensions turns, in radians a token: (D / 2,) fp32 (Su et al. 2021, section 3.2.2).
 
-    Dimension pair i turns by positions * base^(-2i/D): the first pairs turn fast, the last ones hardly at all.
+    Pair i has base^(-2i/D): the first pairs turn fast, the last ones hardly at all. For a context that is rope_factor
+    times the trained one, "linear" slows all pairs by the factor, so that no angle is new (Chen et al. 2023,
+    arXiv 2306.15595). "yarn" slows only the pairs that turn less than once over the trained context, leaves those that
+    turn more than 32 times, and blends in between (Peng et al. 2023, arXiv 2309.00071, section 3.2).
     """
-    pairs = torch.arange(0, head_size, 2, device=positions.device, dtype=torch.float32)
-    angles = positions[..., None].float() * base ** (-pairs / head_size)
+    D = c.head_size
+    frequencies = c.rope_base ** (-torch.arange(0, D, 2, device=device, dtype=torch.float32) / D)
+    if c.rope == "plain":
+        return frequencies
+    slowed = frequencies / c.rope_factor
+    if c.rope == "linear":
+        return slowed
+    pair_of = lambda turns: D * math.log(c.context / c.rope_factor / (2 * math.pi * turns)) / (2 * math.log(c.rope_base))
+    first, last = max(math.floor(pair_of(32)), 0), min(math.ceil(pair_of(1)), D - 1)
+    share = ((torch.arange(D // 2, device=device) - first) / max(last - first, 0.001)).clamp(0, 1)
+    return frequencies * (1 - share) + slowed * share
+
+
+def rope_table(positions: Tensor, frequencies: Tensor, strength: float = 1.0) -> tuple[Tensor, Tensor]:
+    """Cosines and sines of the rotary angles: positions (T,) or (B, T) → (T, D) or (B, 1, T, D), fp32.
+
+    Pair i turns by positions * frequencies[i]; `strength` multiplies both tables, and so every score by its square.
+    """
+    angles = positions[..., None].float() * frequencies
     angles = torch.cat([angles, angles], dim=-1)  # pair i is dimensions (i, i + D/2), as in GPT-NeoX, Llama and Qwen
     if positions.ndim == 2:
         angles = angles[:, None]
-    return angles.cos(), angles.sin()
+    return angles.cos() * strength, angles.sin() * strength
 
 
 def rotate(x: Tensor, rope: tuple[Tensor, Tensor]) -> Tensor:
@@ -314,6 +343,10 @@ class KVCache:
         end = self.length + doc_ids.shape[1]
         self.doc_ids[:, self.length : end] = doc_ids
         return self.doc_ids[:, :end]
+
+    def advance(self, tokens: int) -> None:
+        """All layers have stored so many new tokens."""
+        self.length += tokens
 
     def crop(self, length: int) -> None:
         self.length = min(self.length, length)

@@ -6,7 +6,7 @@ one more token for each row. `generate` and `stream` are its two faces: whole an
 """
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -85,16 +85,36 @@ def sample(logits: Tensor, uniforms: Sequence[float], temperature: float = 1.0, 
     """Draw one token for each row: logits (B, V) and B numbers in (0, 1], uniformly random → ids (B,) int64.
 
     Lay the tokens side by side on a line, each as long as its probability; u, a point of that line, lies in the token
-    drawn. A token of probability 0 has no length and is never drawn. `filters` as in filter_logits.
+    drawn. `filters` as in filter_logits.
 
     >>> sample(torch.tensor([[0.5, 0.25, 0.25]] * 3).log(), [0.4, 0.6, 1.0])
     tensor([0, 1, 2])
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
+    return draw(probabilities(logits, temperature, **filters), uniforms)
+
+
+def probabilities(logits: Tensor, temperature: float = 1.0, **filters) -> Tensor:
+    """What `sample` draws from: logits (…, V) → (…, V) in fp64, rows that sum to 1. `filters` as in filter_logits.
+
+    >>> probabilities(torch.tensor([0.5, 0.25, 0.25]).log(), temperature=0.5).float()
+    tensor([0.6667, 0.1667, 0.1667])
+    """
     exact = torch.float32 if logits.device.type == "mps" else torch.float64  # Apple GPUs have no float64
-    ends = torch.softmax(filter_logits(logits.to(exact), temperature, **filters), dim=-1).cumsum(dim=-1)
-    u = torch.tensor(uniforms, dtype=exact, device=logits.device)[:, None]
+    if temperature == 0:
+        return nn.functional.one_hot(logits.argmax(dim=-1), logits.shape[-1]).to(exact)
+    return torch.softmax(filter_logits(logits.to(exact), temperature, **filters), dim=-1)
+
+
+def draw(weights: Tensor, uniforms: Sequence[float]) -> Tensor:
+    """One id a row: weights (B, V) ≥ 0, of any sum, and B numbers in (0, 1] → (B,) int64; a weight of 0 is never drawn.
+
+    >>> draw(torch.tensor([[2.0, 1.0, 1.0]] * 3), [0.4, 0.6, 1.0])
+    tensor([0, 1, 2])
+    """
+    ends = weights.cumsum(dim=-1)
+    u = torch.tensor(uniforms, dtype=weights.dtype, device=weights.device)[:, None]
     return torch.searchsorted(ends, u * ends[:, -1:]).squeeze(1)  # the first end that is at least u of the whole line
 
 
@@ -113,6 +133,7 @@ def generate(
     seed         row i draws from its own stream of random numbers, a function of (seed, i): what the other rows hold,
                  or whether there are any after it, does not change its tokens
     stop_tokens  ids that end a row; they are not returned. The call ends when every row has ended
+    allowed      (tokens that a row has got so far) → (V,) bool: which may follow, such as constrained.allowed_by makes
     cache        False computes all tokens anew at every step: the slow reference, which gives the same tokens
 
     A row may outgrow the context; the model then sees its last half to whole context, see window_start. Runs in eval
@@ -153,6 +174,7 @@ def stream(model: GPT, prompt: Sequence[int], *, stop_tokens: Sequence[int] = ()
 def decode(
     model: GPT, prompts: Sequence[Sequence[int]], *, max_tokens: int, temperature: float = 1.0, top_k: int = 0,
     top_p: float = 1.0, min_p: float = 0.0, seed: int = 0, cache: bool = True,
+    allowed: Callable[[list[int]], Tensor] | None = None,
 ) -> Iterator[list[int]]:  # fmt: skip
     """max_tokens times: one new token for each prompt. The core of generate and stream, which set the modes around it.
 
@@ -178,6 +200,9 @@ def decode(
         logits = model.logits(x[:, -1])[:, : c.vocab_size]
         if prefill and not logits.isfinite().all():
             raise UserError("the model's logits are not finite, its training diverged: use an earlier checkpoint.")
+        if allowed is not None:
+            may_follow = torch.stack([allowed(row[len(prompt) :]) for row, prompt in zip(rows, prompts)])
+            logits = logits.masked_fill(~may_follow.to(logits.device), -math.inf)
         uniforms = [1 - die.random() for die in dice]  # random() is in [0, 1), and sample wants (0, 1]
         drawn = sample(logits, uniforms, temperature, top_k=top_k, top_p=top_p, min_p=min_p)
         new = drawn.tolist()

@@ -32,6 +32,9 @@ OURS = {
     "qwen3": MODERN,
     "qwen3 tied": replace(MODERN, tied=True, kv_heads=3),
     "qwen3 mqa": replace(MODERN, kv_heads=1, vocab_size=384),
+    "qwen3 window": replace(MODERN, window=7),
+    "qwen3 linear": replace(MODERN, rope="linear", rope_factor=3.5),
+    "qwen3 yarn": replace(MODERN, rope="yarn", rope_factor=4.0, head_size=32),
     "gpt2": GPT2,
     "gpt2 untied": replace(GPT2, tied=False, vocab_size=320),
 }
@@ -71,9 +74,16 @@ def gpt2(**changes):
     return shaken(transformers.GPT2LMHeadModel(transformers.GPT2Config(**settings | changes)))
 
 
+def rope(kind, **settings):
+    return {"rope_type": kind, "rope_theta": 777.0} | settings
+
+
 THEIRS = {
     "qwen3": (qwen3, {}),
     "qwen3 tied": (qwen3, dict(tie_word_embeddings=True, num_key_value_heads=3)),
+    "qwen3 window": (qwen3, dict(use_sliding_window=True, sliding_window=9, max_window_layers=0)),
+    "qwen3 linear": (qwen3, dict(rope_parameters=rope("linear", factor=2.0, original_max_position_embeddings=28))),
+    "qwen3 yarn": (qwen3, dict(head_dim=32, rope_parameters=rope("yarn", factor=4.0, original_max_position_embeddings=14))),
     "qwen3 mha": (qwen3, dict(num_key_value_heads=6, rope_parameters=None)),
     "gpt2": (gpt2, {}),
     "gpt2 untied": (gpt2, dict(tie_word_embeddings=False, n_inner=None)),
@@ -112,6 +122,25 @@ def test_from_hf_gives_their_logits(name, tmp_path):
     assert (model.embed.weight[V:] == 0).all() and (model.head.weight[V:] == 0).all() and len(model.embed.weight) == 384
     assert (model.head.weight is model.embed.weight) == theirs.config.tie_word_embeddings
     assert model.config.context == 56 and model.config.dropout == 0
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_gradients_are_theirs(name, tmp_path):
+    """Every tensor as transformers lays it out: |Δg| at most 1e-5 of |g|, or |g| below 1e-7."""
+    make, changes = THEIRS[name]
+    theirs = make(**changes)
+    theirs.save_pretrained(tmp_path)
+    model, ids = from_hf(tmp_path), tokens()
+    model(ids[:, :-1], ids[:, 1:]).backward()
+    theirs(ids, labels=ids).loss.backward()
+    grads = {name: p.grad[: V if "embed" in name or "head" in name else None] for name, p in model.named_parameters()}
+    expected, compared = {name: p.grad for name, p in theirs.named_parameters()}, 0
+    for their_name, names in stored_tensors(model).items():
+        g = torch.cat([grads[name] for name in names])
+        g, h = g.T if export.is_transposed(their_name) else g, expected[their_name]
+        assert (g - h).norm() <= 1e-5 * h.norm() or h.norm() < 1e-7, their_name
+        compared += h.norm() > 1e-4
+    assert compared > 0.9 * len(expected), "gradients of zero would agree too"
 
 
 @pytest.mark.parametrize("make", [qwen3, gpt2])
@@ -174,7 +203,9 @@ def test_to_hf_opens_in_transformers(name, tmp_path):
     written = json.loads((tmp_path / "config.json").read_text())
     if config.family == "modern":  # for transformers 4 and for 5
         assert written["rope_theta"] == 777.0
-        assert written["rope_parameters"] == {"rope_type": "default", "rope_theta": 777.0}
+        kind = {"qwen3 linear": rope("linear", factor=3.5, original_max_position_embeddings=16),
+                "qwen3 yarn": rope("yarn", factor=4.0, original_max_position_embeddings=14)}  # fmt: skip
+        assert written["rope_parameters"] == kind.get(name, rope("default"))
     for (parameter, p), q in zip(model.named_parameters(), again.parameters(), strict=True):
         assert torch.equal(p, q), parameter
 
@@ -276,9 +307,10 @@ REFUSED = [
     (qwen3, dict(model_type="llama"), "model_type is 'llama'; only gpt2 and qwen3"),
     (qwen3, dict(hidden_act="gelu"), "hidden_act is 'gelu', and only 'silu'"),
     (qwen3, dict(attention_bias=True), "attention_bias is True"),
-    (qwen3, dict(use_sliding_window=True), "use_sliding_window is True"),
-    (qwen3, dict(rope_parameters={"rope_type": "yarn", "rope_theta": 1.0}), "rope_type is 'yarn'"),
-    (qwen3, dict(rope_parameters=None, rope_scaling={"type": "linear"}), "rope_type is 'linear'"),
+    (qwen3, dict(use_sliding_window=True, sliding_window=8, max_window_layers=2), "max_window_layers is 2; a window is read for all"),
+    (qwen3, dict(rope_parameters=rope("yarn")), "cannot read .*config.json .*'factor'"),
+    (qwen3, dict(rope_parameters=rope("yarn", factor=2.0, beta_fast=16)), "beta_fast is 16, and only 32"),
+    (qwen3, dict(rope_parameters=None, rope_scaling={"type": "llama3"}), "rope_type is 'llama3', and only default, linear"),
     (qwen3, dict(head_dim=None), "cannot read .*config.json .*'head_dim'"),
     (gpt2, dict(activation_function="relu"), "activation_function is 'relu', and only 'gelu_new'"),
     (gpt2, dict(scale_attn_weights=False), "scale_attn_weights is False"),
@@ -344,6 +376,7 @@ def test_from_hf_never_reads_a_pickle(tmp_path):
         (replace(MODERN, softcap=15.0), "softcap is 15.0"),
         (replace(GPT2, activation="swiglu"), "activation is 'swiglu'"),
         (replace(GPT2, softcap=15.0), "softcap is 15.0"),
+        (replace(GPT2, window=5), "window is 5"),
     ],
 )
 def test_to_hf_names_the_field_that_is_not_pure(config, field, tmp_path):

@@ -156,6 +156,38 @@ def test_packed_documents_do_not_see_each_other(config):
     close(packed, torch.cat([model(d) for d in documents], 1))
 
 
+@FAMILIES
+@pytest.mark.parametrize("window", [1, 4, 13])
+def test_a_window_hides_what_is_too_long_ago(config, window):
+    """One layer sees `window` tokens, itself included; L layers reach L (window - 1) back, and not one further."""
+    model, T = shaken(replace(config, window=window)), 29
+    tokens = some_tokens(config, 2, T)
+    other = tokens.clone()
+    other[:, 3] = (other[:, 3] + 1) % config.vocab_size
+    moved = (model(tokens) - model(other)).abs().amax(-1)[0] > 0
+    reach = config.layers * (window - 1)
+    assert moved.nonzero().flatten().tolist() == list(range(3, min(T, 3 + reach + 1)))
+    close(shaken(replace(config, window=T))(tokens), shaken(config)(tokens), 1e-6)
+
+
+@FAMILIES
+@pytest.mark.parametrize("window", [0, 7])
+def test_300_cached_steps_equal_the_uncached_logits(config, window):
+    """Token by token, rows of unequal length included: the first is padded on the left by 5, the last by 12."""
+    config, steps, pads = replace(config, window=window, context=320), 300, torch.tensor([5, 0, 12])
+    model, first = shaken(config), 14
+    tokens = some_tokens(config, 3, first + steps)
+    doc_ids = (torch.arange(first + steps) >= pads[:, None]).long()
+    positions = (torch.arange(first + steps) - pads[:, None]).clamp(min=0)
+    cache, rows = KVCache(config, batch=3, size=first + steps), []
+    with torch.no_grad():
+        for part in zip(*(t.split([first] + [1] * steps, dim=1) for t in (tokens, positions, doc_ids))):
+            rows.append(model(part[0], cache=cache, positions=part[1], doc_ids=part[2]))
+        cached = torch.cat(rows, dim=1)
+        for row, pad in enumerate(pads.tolist()):
+            close(cached[row, pad:], model(tokens[row : row + 1, pad:])[0], 1e-4)
+
+
 def test_too_long_is_said_in_a_sentence():
     with pytest.raises(UserError, match="35 tokens do not fit a context of 34"):
         shaken(GPT2)(some_tokens(GPT2, 1, 35))
@@ -309,6 +341,15 @@ def test_meta_then_filled_equals_direct(config):
 # ---- rotary positions and dropout ------------------------------------------------------------------------------------
 
 
+def turns(D, base):
+    return (base ** (-2 * torch.arange(D // 2).double() / D)).float()
+
+
+def test_frequencies_follow_the_config():
+    close(model_module.rope_frequencies(replace(MODERN, rope_base=500.0)), turns(12, 500.0), 1e-7)
+    close(model_module.rope_frequencies(replace(MODERN, rope="linear", rope_factor=4.0)), turns(12, 1e4) / 4, 1e-7)
+
+
 def test_rope_is_a_rotation_of_complex_pairs():
     B, H, T, D, base = 2, 3, 9, 10, 500.0
     x = torch.randn(B, H, T, D)
@@ -316,19 +357,20 @@ def test_rope_is_a_rotation_of_complex_pairs():
     pairs = torch.complex(x[..., : D // 2].double(), x[..., D // 2 :].double())
     turned = pairs * torch.polar(torch.ones_like(angle), angle)
     expected = torch.cat([turned.real, turned.imag], -1).float()
-    y = rotate(x, rope_table(torch.arange(T), D, base))
+    y = rotate(x, rope_table(torch.arange(T), turns(D, base)))
     close(y, expected, 1e-5)
     close(y.norm(dim=-1), x.norm(dim=-1), 1e-5)
     close(y[:, :, 0], x[:, :, 0], 0)
     rows = torch.stack([torch.arange(T), torch.arange(T) + 4])  # (B, T): each sequence its own positions
-    close(rotate(x, rope_table(rows, D, base))[1], rotate(x[1:], rope_table(torch.arange(4, T + 4), D, base))[0], 1e-6)
+    later = rope_table(torch.arange(4, T + 4), turns(D, base))
+    close(rotate(x, rope_table(rows, turns(D, base)))[1], rotate(x[1:], later)[0], 1e-6)
 
 
 def test_rope_scores_depend_on_the_distance_only():
     q, k, D = torch.randn(1, 1, 1, 16), torch.randn(1, 1, 1, 16), 16
 
     def score(m, n):
-        at = lambda x, p: rotate(x, rope_table(torch.tensor([p]), D, 100.0))
+        at = lambda x, p: rotate(x, rope_table(torch.tensor([p]), turns(D, 100.0)))
         return (at(q, m) * at(k, n)).sum()
 
     for distance in (0, 1, 6):
