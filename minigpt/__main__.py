@@ -136,7 +136,7 @@ def evaluate(run: str, text: str = "", stride: int = 0, json: bool = False) -> i
 
 def sample(
     run: str, prompt: str = "", max_tokens: int = 200, temperature: float = 0.8, top_k: int = 0, top_p: float = 0.95,
-    min_p: float = 0.0, seed: int = 0, json: bool = False,
+    min_p: float = 0.0, pattern: str = "", seed: int = 0, json: bool = False,
 ) -> int:  # fmt: skip
     """Let a run's model continue a prompt.
 
@@ -148,16 +148,19 @@ def sample(
         top_k: Choose among the k likeliest tokens only; 0: all.
         top_p: Choose among the likeliest tokens that together have this probability.
         min_p: Leave out tokens less likely than this share of the likeliest one.
+        pattern: A regular expression that the continuation must match, such as "[a-z]+, [a-z]+"; empty: any text.
         seed: The same seed gives the same text.
         json: Print one JSON object and nothing else.
     """
+    from .constrained import allowed_by
     from .sampling import generate
     from .train import Run
 
     loaded = Run.load(run)
     tokens = [loaded.tokenizer.eot, *loaded.tokenizer.encode(prompt)]
     (new,) = generate(loaded.model, [tokens], max_tokens=max_tokens, temperature=temperature, top_k=top_k, top_p=top_p,
-                      min_p=min_p, seed=seed, stop_tokens=[loaded.tokenizer.eot])  # fmt: skip
+                      min_p=min_p, seed=seed, stop_tokens=[loaded.tokenizer.eot],
+                      allowed=allowed_by(pattern, loaded.tokenizer) if pattern else None)  # fmt: skip
     text = loaded.tokenizer.decode(new)
     print(json_.dumps({"prompt": prompt, "text": text, "tokens": len(new)}) if json else prompt + text)
     return 0

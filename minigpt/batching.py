@@ -30,8 +30,8 @@ class Request(NamedTuple):
 class SlotCache(KVCache):
     """A KVCache in which each row has a length of its own. Row r holds its tokens in columns 0 … lengths[r] - 1.
 
-    Rows move on one token at a time. What a row does not own yet, or no longer, has the document id -1, so that no query
-    sees it; whatever a row computes while its slot is free falls into its column 0.
+    Rows move on one token at a time. What a row does not own yet, or no longer, has the document id -1, so that no
+    query sees it; whatever a row computes while its slot is free falls into its column 0.
     """
 
     def __init__(self, like: KVCache, lengths: list[int]):

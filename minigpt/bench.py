@@ -229,11 +229,43 @@ def generation() -> dict:
     return result("generate 511 tokens", "tokens/s", 511 / a, 511 / b, "the uncached loop", 5.0)
 
 
+def continuous_batching() -> dict:
+    """32 greedy answers of 1 to 128 tokens, eight at a time: slots that are refilled against batches that wait."""
+    from .batching import Batcher, Request
+    from .model import GPT
+    from .sampling import generate
+
+    model, lengths = GPT(preset("tiny").model), [1 + 97 * n % 128 for n in range(32)]
+    prompts, answers = [[n + 1] for n in range(32)], {}
+
+    def slots() -> float:
+        def go():
+            batcher = Batcher(model, 8)
+            for prompt, n in zip(prompts, lengths):
+                batcher.add(Request(prompt, n, knobs=dict(temperature=0.0)))
+            answers["slots"] = batcher.run()
+
+        return seconds(go)
+
+    def batches() -> float:
+        def go():
+            rows = []
+            for i in range(0, 32, 8):  # each batch runs until its longest answer ends
+                rows += generate(model, prompts[i : i + 8], max_tokens=max(lengths[i : i + 8]), temperature=0.0)
+            answers["batches"] = [row[:n] for row, n in zip(rows, lengths)]
+
+        return seconds(go)
+
+    a, b = alternate(2, slots, batches)
+    assert answers["slots"] == answers["batches"], "sharing passes changed the greedy tokens"
+    return result("32 answers, eight at a time", "tokens/s", sum(lengths) / a, sum(lengths) / b, "static batches", 1.2)
+
+
 def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
     if nanogpt is not None and not (nanogpt / "train.py").exists():
         raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
-    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, training_speed, time_to_loss]
+    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, continuous_batching, training_speed, time_to_loss]
     rows = []
     for bench in benches:
         if only in bench.__name__:

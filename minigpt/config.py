@@ -75,8 +75,8 @@ class ModelConfig:
         if self.family == "gpt2" and (self.kv_heads != self.heads or self.heads * self.head_size != self.width):
             raise UserError("the gpt2 family needs kv_heads = heads and heads * head_size = width.")
         if (self.rope == "plain") != (self.rope_factor == 1) or self.rope_factor < 1:
-            raise UserError(f"rope {self.rope!r} does not go with a rope_factor of {self.rope_factor}: linear and yarn need "
-                            "one above 1, plain has 1.")  # fmt: skip
+            raise UserError(f"rope {self.rope!r} does not go with a rope_factor of {self.rope_factor}: linear and yarn "
+                            "need one above 1, plain has 1.")  # fmt: skip
         if self.family == "gpt2" and self.rope != "plain":
             raise UserError("the gpt2 family has learned positions: rope does not apply to it.")
         if self.window < 0:

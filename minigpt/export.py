@@ -194,7 +194,8 @@ def attention_from_hf(hf: dict, file: Path) -> dict:
     """Window and rotary angles of a Qwen3 config, as fields of ours."""
     found = {"window": hf.get("sliding_window") or 0 if hf.get("use_sliding_window") else 0}
     if found["window"] and hf.get("max_window_layers", 0) > 0:
-        raise UserError(f"{file}: max_window_layers is {hf['max_window_layers']}; a window is read for all layers or none.")
+        layers = hf["max_window_layers"]
+        raise UserError(f"{file}: max_window_layers is {layers}; a window is read for all layers or none.")
     kind = hf["rope_type"]
     found["rope"] = next((ours for ours, theirs in ROPES.items() if theirs == kind), None)
     if found["rope"] is None:

@@ -250,7 +250,8 @@ def rope_frequencies(c: ModelConfig, device=None) -> Tensor:
     slowed = frequencies / c.rope_factor
     if c.rope == "linear":
         return slowed
-    pair_of = lambda turns: D * math.log(c.context / c.rope_factor / (2 * math.pi * turns)) / (2 * math.log(c.rope_base))
+    radians = c.context / c.rope_factor / (2 * math.pi)  # one of frequency 1 turns so often over the trained context
+    pair_of = lambda turns: D / 2 * math.log(radians / turns) / math.log(c.rope_base)
     first, last = max(math.floor(pair_of(32)), 0), min(math.ceil(pair_of(1)), D - 1)
     share = ((torch.arange(D // 2, device=device) - first) / max(last - first, 0.001)).clamp(0, 1)
     return frequencies * (1 - share) + slowed * share

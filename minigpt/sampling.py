@@ -92,7 +92,7 @@ def sample(logits: Tensor, uniforms: Sequence[float], temperature: float = 1.0, 
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
-    return draw(probabilities(logits, temperature, **filters), uniforms)
+    return draw_ids(probabilities(logits, temperature, **filters), uniforms)
 
 
 def probabilities(logits: Tensor, temperature: float = 1.0, **filters) -> Tensor:
@@ -107,10 +107,10 @@ def probabilities(logits: Tensor, temperature: float = 1.0, **filters) -> Tensor
     return torch.softmax(filter_logits(logits.to(exact), temperature, **filters), dim=-1)
 
 
-def draw(weights: Tensor, uniforms: Sequence[float]) -> Tensor:
+def draw_ids(weights: Tensor, uniforms: Sequence[float]) -> Tensor:
     """One id a row: weights (B, V) ≥ 0, of any sum, and B numbers in (0, 1] → (B,) int64; a weight of 0 is never drawn.
 
-    >>> draw(torch.tensor([[2.0, 1.0, 1.0]] * 3), [0.4, 0.6, 1.0])
+    >>> draw_ids(torch.tensor([[2.0, 1.0, 1.0]] * 3), [0.4, 0.6, 1.0])
     tensor([0, 1, 2])
     """
     ends = weights.cumsum(dim=-1)

@@ -1,9 +1,9 @@
 """Speculative decoding: a small model guesses some tokens ahead, the large one checks them all in a single pass.
 
 A pass over five tokens takes a large model hardly longer than over one, for it reads the same weights. So each guess
-that survives is a token almost for free, and the text follows the large model's distribution exactly, whatever the small
-one guesses (Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding", arXiv 2211.17192;
-Chen et al. 2023, arXiv 2302.01318).
+that survives is a token almost for free, and the text follows the large model's distribution exactly, whatever the
+small one guesses (Leviathan et al. 2023, "Fast Inference from Transformers via Speculative Decoding",
+arXiv 2211.17192; Chen et al. 2023, arXiv 2302.01318).
 """
 import random
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .config import UserError
 from .model import GPT, KVCache
-from .sampling import check_request, draw, evaluating, new_cache, probabilities
+from .sampling import check_request, draw_ids, evaluating, new_cache, probabilities
 
 
 class Speculation(NamedTuple):
@@ -55,13 +55,13 @@ def speculate(
             q = []  # the draft's distribution at each guess
             for _ in range(min(ahead, end - len(text) - 1)):  # the pass itself adds one token more
                 q += next_distributions(draft, text + guesses, theirs, 1, knobs)
-                guesses += draw(q[-1][None], [1 - die.random()]).tolist()
+                guesses += draw_ids(q[-1][None], [1 - die.random()]).tolist()
             p = next_distributions(model, text + guesses, ours, len(guesses) + 1, knobs)
             kept = 0
             while kept < len(guesses) and accept(p[kept], q[kept], guesses[kept], die.random()):
                 kept += 1
             left = (p[kept] - q[kept]).clamp(min=0) if kept < len(guesses) else p[kept]
-            new = [*guesses[:kept], *draw(left[None], [1 - die.random()]).tolist()]
+            new = [*guesses[:kept], *draw_ids(left[None], [1 - die.random()]).tolist()]
             proposed, accepted, passes = proposed + len(guesses), accepted + kept, passes + 1
             for cache in (ours, theirs):
                 cache.crop(len(text) + kept)  # forgets the guesses that did not stay

@@ -11,8 +11,8 @@ from minigpt.model import GPT
 from minigpt.sampling import generate
 
 MODERN = ModelConfig(layers=3, width=48, heads=4, kv_heads=2, head_size=16, mlp_width=72, context=60, vocab_size=90)
-GPT2 = ModelConfig("gpt2", layers=2, width=48, heads=3, kv_heads=3, head_size=16, mlp_width=72, context=60, vocab_size=90,
-                   activation="gelu")  # fmt: skip
+GPT2 = ModelConfig("gpt2", layers=2, width=48, heads=3, kv_heads=3, head_size=16, mlp_width=72, context=60,
+                   vocab_size=90, activation="gelu")  # fmt: skip
 
 
 def sharp(config):

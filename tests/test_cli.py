@@ -1,6 +1,7 @@
 """The command line: every mistake is one clear sentence and exit code 2, and help is instant."""
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -158,6 +159,7 @@ def test_the_verbs_work_together(capfd, tmp_path, text, monkeypatch):
     own = as_json("evaluate", *run, "--text", str(text))
     sliding = as_json("evaluate", *run, "--text", str(text), "--stride", "4")
     assert own["bytes"] == text.stat().st_size and sliding["bits_per_byte_sliding"] < own["bits_per_byte"]
+    assert re.fullmatch("[a-c]{4}", as_json("sample", *run, "--pattern", "[a-c]{4}")["text"])
     first = as_json("sample", *run, "--prompt", "All ", "--max-tokens", "7")
     assert first == as_json("sample", *run, "--prompt", "All ", "--max-tokens", "7") and first["tokens"] <= 7
     lines = iter(["The old man", ""])

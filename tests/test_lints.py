@@ -85,7 +85,7 @@ SOURCE = re.compile(r"\]\(|https?://|et al\.|arXiv|\([^()]*\b(?:1[6-9]|20)\d\d[a
 NO_FIGURES = re.compile(
     r"https?://\S+|\]\([^)]*\)|arXiv[: ]\d{4}\.\d{4,5}|\b\d+\.\d+\.\d+\b"  # addresses, papers, versions
     r"|\b(?:in|since|by|until|before|after) (?:1[6-9]\d\d|20[0-3]\d)\b|\((?:1[6-9]|20)\d\d\)"  # years
-    r"|\b(?:\d\d|primer)\.p?\d+ `|\b(?:turn|exercise|section|lesson|problem)s?\W{1,4}\d\d(?:\.p?\d+)?", flags=re.I
+    r"|\b(?:\d\d|primer)\.p?\d+ (?:`|\w+:)|\b(?:turn|exercise|section|lesson|problem)s?\W{1,4}\d\d(?:\.p?\d+)?", flags=re.I
 )  # fmt: skip
 
 
@@ -481,6 +481,7 @@ GOOD = [
          code("print(x)\nn = 50_257", "bits: 1.79\nof 512 1024")),
     page(text("GPT-3 has 175.4 parameters (Brown et al. 2020). It took 3,640 days, says [its paper](x).\n\n"
               "In 2017, as in 04.12 `f`, section 12, exercise 04.11, arXiv:1706.03762, torch 2.13.0, and gpt2-124m.")),
+    page(text("## 05.10 parallel_block: two at once")),
     page(text("```python\nx = 0.1234\n```\nthat is 0.1234")),
     page(code(f"show(fig, alt='{ALT}')", SHOWN, png=1)),
     page(code(f"for i in range(2):\n    viz.show(f, '{ALT}')", SHOWN * 2, png=2)),

@@ -1,4 +1,4 @@
-"""speculative.py: the same greedy tokens as generate, the same distribution as the large model alone, and fewer passes."""
+"""speculative.py: the greedy tokens of generate, the distribution of the large model alone, and fewer passes."""
 import doctest
 from collections import Counter
 from dataclasses import replace
@@ -13,8 +13,8 @@ from minigpt.sampling import filter_logits, generate
 from minigpt.speculative import accept, speculate
 
 TARGET = ModelConfig(layers=3, width=48, heads=3, kv_heads=1, head_size=16, mlp_width=72, context=64, vocab_size=37)
-DRAFT = ModelConfig("gpt2", layers=1, width=24, heads=2, kv_heads=2, head_size=12, mlp_width=40, context=50, vocab_size=37,
-                    activation="gelu")  # fmt: skip
+DRAFT = ModelConfig("gpt2", layers=1, width=24, heads=2, kv_heads=2, head_size=12, mlp_width=40, context=50,
+                    vocab_size=37, activation="gelu")  # fmt: skip
 
 
 def sharp(config, seed):
