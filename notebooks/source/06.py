@@ -1,0 +1,937 @@
+# %% [raw]
+# title = "The modern GPT"
+# question = "What changed since GPT-2, and what does each change buy?"
+# able = [
+#   "compare two designs fairly: equal compute, paired seeds, an interval, and a null result that you say",
+#   "build RMSNorm, rotary positions, grouped queries, QK-norm, SwiGLU and sliding windows, each in a few lines",
+#   "say why a rotated score knows only the distance, and read a text that is longer than those of training",
+#   "count the keys and values that generation must keep",
+#   "show that your parts are Qwen3, to rounding",
+# ]
+# needs = ["token", "context", "logits", "softmax", "cross-entropy", "held-out text", "bits per byte", "parameter", "step", "FLOP", "query", "key", "value", "head", "head size", "attention weights", "causal mask", "residual stream", "LayerNorm", "MLP", "GELU", "block", "position embedding", "weight tying", "initialisation", "learning rate", "variance", "gradient"]
+# reading = 65
+# exercises = 140
+# route = "further"
+# paper = "Shazeer 2020, GLU Variants Improve Transformer, arXiv 2002.05202"
+#
+# [teaches]
+# "paired difference" = "Two designs, run with the same seed, subtracted: what the seed does to both cancels."
+# "confidence interval" = "A range computed from the runs, by a rule that catches the true value in 95 of 100 such experiments."
+# RMSNorm = "Divides a vector by the root of its mean square, then applies a learned gain; unlike LayerNorm it subtracts no mean and has no bias."
+# "rotary position embedding" = "RoPE: each pair of numbers of a query or key is turned by an angle that is proportional to its position, so that scores know only the distance."
+# "context extension" = "Making a model read texts longer than those it was trained on, by changing its rotary angles, with or without some more training."
+# "grouped-query attention" = "GQA: several query heads share one head of keys and values, so that there is less to keep while a text is written."
+# "multi-query attention" = "The extreme of grouped queries: one head of keys and values for all query heads."
+# "QK-norm" = "RMSNorm on each head's queries and keys, so that no score can grow beyond a bound."
+# SwiGLU = "An MLP in which one product passes through SiLU and multiplies a second one, number by number: a gate."
+# "ReLU²" = "The nonlinearity max(0, x)²."
+# "soft-cap" = "c · tanh(x / c): leaves small numbers alone and keeps large ones inside ± c, with a gradient that is never zero."
+# "sliding window" = "Attention in which a token sees only the last w tokens, itself included."
+# "receptive field" = "All the tokens that can change a given output, through any number of layers."
+
+# %% [markdown] tags=["instructor"]
+# **Aim.** Learners can read the code of a current model, say why each part is there, and judge a claim that a part is better.
+# **Timing** (120 min). Before class: 06.1. In class: section 1, its prediction on paper, 15 · section 2 and exercise 06.2 15 · section
+# 3 with the clocks 15 · exercise 06.3 20 · section 4 15 · sections 5 and 6 15 · sections 7 and 8 10 · sections 9 and 10 10 · discussion
+# 5. Homework: 06.4 to 06.10, sections 11 and 12.
+#
+# **Two misconceptions.** *"All large models have it, so it makes models better."* Ask: better at equal steps, at equal compute or at equal
+# memory? Grouped queries make a model slightly worse and are everywhere, because they save memory. *"RoPE adds a position to the token."*
+# Ask: add 100 to all positions; which values and which logits change? (None: only queries and keys are turned, and only their distance counts.)
+#
+# **Discuss.** A change gains a hundredth of a bit per byte here, and its interval contains zero. Would you use it in a run that costs a
+# million, and what would you measure first? · Which of these changes could you apply to a model that is already trained?
+
+# %% tags=["setup"]
+import math
+import tempfile
+import time
+import warnings
+from dataclasses import replace
+from unittest.mock import patch
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+warnings.filterwarnings("ignore", "IProgress")  # a progress bar that nobody needs here
+import transformers
+
+# %%
+import minigpt
+from minigpt import GPT, ModelConfig, bits_per_byte, from_hf
+from minigpt.classroom import model_from, recorded, reveal, show
+from minigpt.classroom.rope_view import RopeView
+from minigpt.classroom.shelf import T_95, live_sentence
+from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
+from minigpt.classroom.viz import figure, heatmap, plot_live, plot_record
+from minigpt.model import MLP, attention_mask, rope_frequencies, rope_table, rotate
+from minigpt.text.sources import builtin, held_out, usable_domains
+
+started = time.perf_counter()
+transformers.logging.set_verbosity_error()
+transformers.logging.disable_progress_bar()
+print(f"torch {torch.__version__}, transformers {transformers.__version__}, "
+      f"{torch.get_num_threads()} CPU threads")
+
+# %% [markdown]
+# *Three questions on earlier lessons. Say the answer aloud, then open it.*
+#
+# <details><summary>04: why is a score divided by √D?</summary>A dot product of D random numbers has variance D. Undivided, wide heads would
+# start with a softmax that is sure of one position, chosen by chance, and that hardly passes a gradient.</details>
+# <details><summary>05: what does LayerNorm do to a position's vector?</summary>It subtracts the mean over the channels, divides by the
+# standard deviation, and applies a learned gain and a learned bias.</details>
+# <details><summary>05: how does GPT-2 know where a token stands?</summary>It has a table with one learned vector for each place of its
+# context, and adds it to the token's vector at the entrance.</details>
+
+# %% [markdown]
+# > **Try first: 06.1 `same_score`** (5 min), before you read on. The exercises are in `exercises/06_modern_gpt.ipynb`; `python3 course.py start 06` makes a
+# > copy for you in `my/`.
+#
+# GPT-2 appeared in 2019. Open a model of today, such as Qwen3 (2025), and you find the same skeleton: a residual stream, blocks of attention
+# and MLP, a head. Almost every part of the skeleton has been exchanged:
+#
+# | part | GPT-2 | a model of today | section |
+# |---|---|---|---|
+# | norm | LayerNorm | RMSNorm | 2 |
+# | biases | everywhere | none | 2 |
+# | positions | a learned table | rotary | 3, 4 |
+# | keys and values | one for each query head | shared by several | 5 |
+# | queries and keys | as they come | normalised | 6 |
+# | MLP | GELU, two matrices | SwiGLU, three | 7 |
+# | head | tied to the embedding | tied, or a matrix of its own; sometimes capped | 8 |
+# | attention reaches | all of the past | in some layers, a window | 9 |
+#
+# You build each in a few lines, and see that it equals the real one. But a list of parts does not say which of them matter. So each is also
+# measured, alone, in one small model. First you need a fair way to do that.
+
+# %% [markdown]
+# ## 1. How to compare two models fairly
+#
+# "Model B is better than model A" is the most common sentence of this field, and it is easy to be wrong about. Four traps:
+#
+# - **Equal steps.** If a step of B costs more, B got more compute. Give both the same training **FLOPs**, and let the steps differ.
+# - **One run each.** Another seed draws other first weights and another order of the text, and the loss moves. A difference smaller than that
+#   says nothing.
+# - **Tuning one side.** The newcomer gets ten learning rates, the old model one. Here the rate was chosen for the *old* style, and all use it.
+# - **Telling only the winners.** Try twenty useless changes, and one of them looks good. A change that does nothing is a result, too.
+#
+# The record below keeps to this. The baseline is a GPT-2 in small: 3 layers of width 128, a context of 128 tokens, trained on books. Each
+# *arm* changes one thing, and trains for the same FLOPs, with the same optimizer (AdamW). Three seeds each.
+
+# %%
+record = recorded("06.changes")
+print(record.what)
+print("arm              steps   parameters")
+for arm in record.arms:
+    steps, size = (record.numbers(arm, name)[0] for name in ("steps", "parameters"))
+    print(f"{arm:<14} {steps:>7.0f} {size:>12,.0f}")
+usable, _ = usable_domains(["books", "drama", "speeches", "docs"])
+threads = torch.get_num_threads()
+torch.set_num_threads(1)  # the matrices are small: a second thread would mostly wait
+live = record.live() if usable[0] == "books" else None
+torch.set_num_threads(threads)
+
+# %%
+fig, ax = figure(width=6.5, height=2.8)
+plot_record(ax, record, ["baseline"], label=False)
+for curve in record.curves("baseline"):
+    ax.plot(record.x("baseline"), curve, ":", color=GREY)
+if live:
+    plot_live(ax, live.x, live.y)
+    print(live_sentence(record, "baseline", live))
+show(fig, alt="Bits per byte of the baseline against training FLOPs: it falls from about 3.1 to "
+              "2.8; three dotted runs lie close together, inside a band.")
+print(record.sentence())
+
+# %% [markdown]
+# The three dotted runs differ only in their seed. How should you compare them with three runs of another arm?
+#
+# Not mean against mean. The same seed gives every arm the same order of the text, and the same first weights wherever the shapes agree. An
+# easy order helps both. So subtract within a seed, and what the seed does to both cancels. That is a **paired difference**. Then ask how sure
+# you are of the mean of the n differences $d$:
+#
+# $$\bar d \pm t \cdot \frac{s}{\sqrt n}$$
+#
+# s is the standard deviation of the differences (with n − 1 in its denominator), so s/√n is the uncertainty of their mean; t widens it, because
+# s itself was estimated from few numbers. For n = 3 and 95 %, t is 4.3; with very many runs it would be 2. The range is a **confidence interval**:
+# made by this rule, it catches the true difference in 95 of 100 such experiments. If it contains zero, you *cannot tell*, and you say so.
+
+# %%
+def effect(arm, against="baseline"):
+    """-> mean paired difference at the end of training, and half the width of its interval"""
+    d = record.curves(arm)[:, -1] - record.curves(against)[:, -1]
+    return d.mean(), T_95[len(d) - 2] * d.std(ddof=1) / math.sqrt(len(d))
+
+
+def tell(arm, against="baseline"):
+    mean, half = effect(arm, against)
+    verdict = "cannot tell" if abs(mean) <= half else "better" if mean < 0 else "worse"
+    print(f"Recorded, {len(record.seeds)} seeds, paired: {arm} minus {against} is {mean:+.3f} "
+          f"bits per byte, 95 % interval ±{half:.3f}: {verdict}")
+
+
+names = [arm for arm in record.arms if arm != "baseline"]
+single = [arm for arm in names if arm != "modern" and not arm.endswith("_fast")]
+apart = {arm: record.curves(arm)[:, -1] - record.curves("baseline")[:, -1] for arm in names}
+alone = np.std(record.curves("baseline")[:, -1], ddof=1)
+paired = np.median([np.std(apart[arm], ddof=1) for arm in single])
+print(f"standard deviation over seeds, of the baseline: {alone:.3f}; of a difference of two "
+      f"independent runs: √2 times that, {math.sqrt(2) * alone:.3f}")
+print(f"of a paired difference, the median of ten arms: {paired:.3f}")
+
+# %% [markdown]
+# **Predict.** Ten arms change one thing each: `rms_norm`, `no_bias`, `rope`, `qk_norm`, `gqa`, `swiglu`, `relu2`, `untied`, `softcap`
+# and `window`. (`modern` changes five at once, and the two `fast` arms only the learning rate.) Which single change buys most, at equal
+# compute, in a model this small? Write a name in quotation marks. You may come back to this cell after section 9. (If the best two cannot be told
+# apart, either counts as right.)
+
+# %%
+best = min(single, key=lambda arm: effect(arm)[0])
+level = [arm for arm in single if arm == best or abs(effect(arm, best)[0]) <= effect(arm, best)[1]]
+guess = None
+reveal("06.p1", guess, truth=guess if guess in level else best)
+
+# %% [markdown]
+# > **Your turn: 06.9 `verdict`** (20 min): better, worse, or cannot tell?
+
+# %% [markdown] tags=["slide"]
+# ### A fair comparison
+#
+# - equal FLOPs, not equal steps
+# - the same seeds for both: subtract within a seed
+# - an interval; if it contains zero, you cannot tell
+# - a null result is a result
+
+# %% [markdown]
+# ## 2. RMSNorm, and no biases
+#
+# > **Your turn: 06.2 `rms_norm`** (5 min), from its first sentence: divide each vector by the root of its mean square, then multiply by a gain.
+#
+# LayerNorm does three things: it subtracts the mean, divides by the standard deviation, and applies a gain and a bias. **RMSNorm** (Zhang and
+# Sennrich 2019) keeps only the middle, and divides by the *root of the mean square*; the gain stays. Where the mean of a vector is zero, both
+# divide by the same number:
+
+# %%
+x = torch.randn(3, 20, generator=torch.Generator().manual_seed(1))
+centred = x - x.mean(-1, keepdim=True)
+by_hand = x / (x.square().mean(-1, keepdim=True) + 1e-6).sqrt()
+torch.testing.assert_close(by_hand, F.rms_norm(x, (20,), eps=1e-6))
+torch.testing.assert_close(by_hand, minigpt.model.RMSNorm(20, 1e-6)(x))  # a fresh gain is 1
+torch.testing.assert_close(F.layer_norm(x, (20,)), F.rms_norm(centred, (20,), eps=1e-5))
+shifted = {"LayerNorm": F.layer_norm(x + 3, (20,)), "RMSNorm": F.rms_norm(x + 3, (20,), eps=1e-6)}
+for name, y in shifted.items():
+    print(f"{name} of x + 3: first numbers {y[0, :3].numpy().round(2)}, mean {y[0].mean():.2f}")
+
+# %% [markdown]
+# So what is lost is one thing: a constant added to all channels now matters. Does a trained model have such a constant? Look at what its
+# norms get. If the mean is small beside the root of the mean square, subtracting it changes little:
+
+# %%
+run = model_from("00")
+model, tokenizer = run.model.eval(), run.tokenizer
+documents = list(builtin(usable[:1]))
+book = next(d.text for d in documents if held_out(d.id))[4000:9000]
+context = model.config.context
+ids = torch.tensor([[tokenizer.eot, *tokenizer.encode(book)][:context]])
+record_of_it = {}
+with torch.no_grad():
+    model(ids, record=record_of_it)
+for layer, r in enumerate(record_of_it["residual"]):
+    share = (r.mean(-1).square() / r.square().mean(-1)).mean()
+    print(f"residual stream after {layer} layers: the mean makes up {share:.1%} of the mean square")
+
+# %% [markdown]
+# **What breaks if** the norm computes in half precision? A 16-bit float ends at 65,504. The numbers in a residual stream can reach the
+# hundreds, and the norm *squares* them:
+
+# %%
+print(f"fp16 ends at {torch.finfo(torch.float16).max:,.0f}")
+large = torch.full((1, 8), 300.0)
+large[0, 0] = -300
+in_half = large.half() / (large.half().square().mean(-1, keepdim=True) + 1e-6).sqrt()
+print("in fp16:", in_half[0, :4].tolist())
+print("in fp32, then rounded:", F.rms_norm(large, (8,)).half()[0, :4].tolist())
+assert (in_half == 0).all()
+
+# %% [markdown]
+# The square is infinite, and a number divided by infinity is zero: the vector is gone, and nothing warns you. So norms compute in fp32, whatever comes
+# in; `minigpt` does, and so does Qwen3's code.
+#
+# The **biases** went as well. Some of them did nothing to begin with. Add a bias b to every key: the score of query q for each key grows by the
+# same q · b, and a softmax does not see what all its inputs share. Add a bias to every value: the weights of a row sum to one, so the
+# output gets the bias whole, and the bias of the next matrix could have done that.
+
+# %%
+g = torch.Generator().manual_seed(2)
+q, k, v = (torch.randn(5, 8, generator=g) for _ in range(3))
+b = torch.randn(8, generator=g)
+causal = torch.ones(5, 5, dtype=torch.bool).tril()
+plain, _ = minigpt.attention(q, k, v, causal)
+torch.testing.assert_close(minigpt.attention(q, k + b, v, causal)[0], plain)
+torch.testing.assert_close(minigpt.attention(q, k, v + b, causal)[0], plain + b)
+print("a bias on keys changes nothing; one on values arrives whole")
+
+# %%
+tell("rms_norm")
+tell("no_bias")
+
+# %% [markdown]
+# Neither can be told from nothing. Why do all large models make these two changes? They are simpler: fewer numbers to read, to move and to keep in
+# step over many GPUs. A change that costs nothing and removes something is a good change, too. But call it that, and not "better".
+
+# %% [markdown]
+# ## 3. Rotary positions
+#
+# What you built in lesson 04 cannot tell near from far. GPT-2 mends that with a table: place 17 has a vector, learned, which is added to whatever
+# token stands there. Two things are odd about it. The model must learn for each pair of places anew what "three to the left" means. And a table
+# of 128 places has no place 130.
+#
+# What you would like is a score that knows the *distance* of query and key, and nothing else of where they stand. In exercise 06.1 you met a way.
+# Take queries and keys of two numbers, and see them as arrows in a plane. Turn each arrow by its position times a fixed angle. A dot product only knows
+# lengths and the angle *between* two arrows. If both move on by 100 places, both turn by the same amount, and the angle between them stays.
+#
+# **Predict.** A query stands at position 7, a key at 3; then the same two stand at 107 and 103. By what factor does their score change?
+
+# %%
+guess = None
+reveal("06.p2", guess)
+
+# %% [markdown]
+# Real heads have D = 64 or 128 numbers, not two. So cut the vector into D/2 pairs and turn each pair as an arrow of its own, each at its own
+# speed: pair i turns by $\theta_i = \text{base}^{-2i/D}$ radians with each position. The base is 10,000 in the paper. The first pair turns by 1
+# radian, 57°, a step; the last hardly at all. This is the **rotary position embedding**, RoPE (Su et al. 2021,
+# [arXiv 2104.09864](https://arxiv.org/abs/2104.09864)).
+#
+# Why several speeds? For the reason that a clock has several hands. A fast hand tells apart neighbours, but after a turn it is back where it was,
+# and distance 7 looks much like distance 1. A slow hand tells far from near, but not 3 from 4. Together they do both.
+
+# %%
+head = ModelConfig(layers=1, width=24, heads=1, kv_heads=1, head_size=24, mlp_width=8, vocab_size=9)
+speeds = rope_frequencies(head)
+torch.testing.assert_close(speeds, 10_000 ** (-2 * torch.arange(12) / 24))
+g = torch.Generator().manual_seed(4)
+q = torch.randn(24, generator=g)
+k = 0.7 * q + 0.7 * torch.randn(24, generator=g)  # a key that fits the query, more or less
+view = RopeView(q, k, speeds, positions=(7, 3))
+show(view, alt="Two rows of clocks with a solid and a dashed hand. In the second row the hands of "
+               "fast pairs have turned, both hands of a clock by the same angle; the score is "
+               "the same.")  # fmt: skip
+assert abs(view.score(7, 3) - view.score(107, 103)) < 1e-3
+assert abs(view.score(8, 3) - view.score(7, 3)) > 1e-3
+
+# %% [markdown]
+# Play with it: move the query alone, then both. Watch the fast clocks run and the slow ones stand.
+#
+# > **Your turn: 06.3 `rope`** (20 min), before you open the next cell. **06.5 `half_from_interleaved`** (20 min): two conventions for what a pair is.
+#
+# A pair of numbers that gets turned is a complex number that gets multiplied: (x + iy) · e^(iα) is the arrow (x, y), turned by α. So the whole of RoPE
+# is one product. Pair i is made of dimensions i and i + D/2, by the convention of Llama and Qwen:
+
+# %%
+def turn(x, positions, speeds):
+    """x (B, H, T, D), positions (T,), speeds (D/2,) -> (B, H, T, D)"""
+    first, second = x.chunk(2, dim=-1)
+    angles = positions[:, None] * speeds  # (T, D/2)
+    z = torch.complex(first, second) * torch.polar(torch.ones_like(angles), angles)
+    return torch.cat([z.real, z.imag], dim=-1)
+
+
+x = torch.randn(2, 3, 5, 24, generator=g)
+where = torch.tensor([0, 1, 5, 40, 300])
+torch.testing.assert_close(turn(x, where, speeds), rotate(x, rope_table(where, speeds)))
+torch.testing.assert_close(turn(x, where, speeds).norm(dim=-1), x.norm(dim=-1))
+scores = turn(x, where, speeds) @ turn(x, where, speeds).mT
+moved = turn(x, where + 1000, speeds) @ turn(x, where + 1000, speeds).mT
+torch.testing.assert_close(moved, scores, atol=1e-2, rtol=0)
+print("by hand = minigpt; no length changes; all scores stay when everything moves by 1,000")
+
+# %% [markdown]
+# Nothing is added to the token, and values are not turned. So a whole model with RoPE, of any depth, only ever sees distances: add the same
+# number to all positions, and nothing may change. Test that on your own model, and on one with GPT-2's table:
+
+# %%
+text_ids = ids[:, : context // 2]
+here = torch.arange(text_ids.shape[1])
+shape = dict(layers=2, width=48, heads=3, kv_heads=3, head_size=16, mlp_width=64, context=64)
+old = GPT(ModelConfig("gpt2", **shape, vocab_size=model.config.vocab_size, activation="gelu"))
+with torch.no_grad():
+    for name, m, by in (("yours, with RoPE", model, 100), ("GPT-2's table", old, 20)):
+        t, p = text_ids[:, :40], here[:40]
+        change = (m(t, positions=p + by) - m(t, positions=p)).abs().max()
+        print(f"{name}: logits change by at most {change:.5f} when all positions move by {by}")
+        assert (change < 0.02) == (m is model)
+
+# %% [markdown]
+# **What breaks if** you take the other convention, in which neighbours 2i and 2i + 1 make a pair? In a model that you train from scratch, nothing:
+# the numbers have no order of their own. But weights that were trained with one, and are read with the other:
+
+# %%
+def neighbours(x, rope):
+    """rotate, but pair i is dimensions 2i and 2i + 1"""
+    cos, sin = (table.chunk(2, dim=-1)[0].repeat_interleave(2, dim=-1) for table in rope)
+    other = torch.stack([-x[..., 1::2], x[..., 0::2]], dim=-1).flatten(-2)
+    return x * cos + other * sin
+
+
+right = bits_per_byte(model, tokenizer, book)
+with patch("minigpt.model.rotate", neighbours):
+    wrong = bits_per_byte(model, tokenizer, book)
+with patch("minigpt.model.rotate", lambda x, rope: x):
+    nothing = bits_per_byte(model, tokenizer, book)
+print(f"bits per byte: as trained {right:.2f}, other pairs {wrong:.2f}, not turned {nothing:.2f}")
+assert right < min(wrong, nothing) - 0.01
+
+# %% [markdown]
+# No error and no warning, only a worse model. If yours is a weak one, it is not even much worse: it makes little use of positions yet, and
+# a look at its samples would tell you nothing. Only a comparison with numbers that you know to be right does. People who convert weights from
+# one code base to another meet this bug first.
+#
+# What does RoPE buy?
+
+# %%
+tell("rope")
+
+# %% [markdown]
+# A clear gain, and each seed agrees. The distance need not be learned place by place: what the model finds out about "the token before" at place 5
+# holds at place 100 at once. In a training as short as this one that should count for more than in a long one, in which the table can be
+# learned, too.
+
+# %% [markdown] tags=["slide"]
+# ### RoPE
+#
+# - turn each pair of a query or key by position · speed
+# - a score then knows only the distance
+# - fast pairs tell neighbours apart, slow ones near from far
+# - nothing is added to the residual stream
+
+# %% [markdown]
+# ## 4. Longer texts than in training
+#
+# With RoPE, place 130 exists: you can compute its angle. Does a model that was trained on short texts therefore read long ones? Look at the hands. In a
+# text of 32 tokens a fast pair goes round several times, and training has shown it every angle. A slow pair has moved by a few degrees.
+# At place 200 it stands where it never stood.
+
+# %%
+short = ModelConfig(width=128, heads=4, kv_heads=4, head_size=32, context=32)
+ways = {
+    "plain": short,
+    "larger base": replace(short, rope_base=10_000 * 8 ** (32 / 30)),
+    "linear": replace(short, context=256, rope="linear", rope_factor=8.0),
+    "yarn": replace(short, context=256, rope="yarn", rope_factor=8.0),
+}
+turns = {name: 32 * rope_frequencies(c) / (2 * math.pi) for name, c in ways.items()}
+torch.testing.assert_close(turns["linear"], turns["plain"] / 8)
+fig, ax = figure(width=7, height=3.2)
+styles = (BLACK, "-"), (GREEN, "--"), (ORANGE, "-."), (BLUE, ":")
+for (name, t), (color, style) in zip(turns.items(), styles):
+    ax.plot(range(16), t, style, color=color, linewidth=2, label=name)
+ax.legend(loc="lower left")  # three of the lines end in one point
+ax.axhline(1, color=GREY, linewidth=1)
+ax.annotate("one whole turn", (15, 1.15), ha="right", color=GREY)
+ax.set(yscale="log", xlabel="pair", ylabel="turns in 32 tokens")
+show(fig, alt="Turns in 32 tokens against the pair, falling on a logarithmic axis: plain begins at "
+              "five and is below one from pair three on; linear lies eight times lower.")
+print("pairs that see a whole turn in 32 tokens:", int((turns["plain"] >= 1).sum()), "of 16")
+
+# %% [markdown]
+# Making a model read longer texts than it was trained on is called **context extension**. Three ways change the angles for a text that is s
+# times as long:
+#
+# - **Linear** (position interpolation; Chen et al. 2023, [arXiv 2306.15595](https://arxiv.org/abs/2306.15595)): slow all pairs by s. Position 200 then
+#   has the angles that position 25 had, so none is new. But neighbours come closer than they ever were: 1 radian becomes an eighth.
+# - **A larger base**: slows the last pairs by about s and leaves the first alone. The pairs between are slowed a little.
+# - **YaRN** (Peng et al. 2023, [arXiv 2309.00071](https://arxiv.org/abs/2309.00071)): decide pair by pair. Those that make less than one turn over the trained
+#   length are slowed by s, since for them all angles beyond are new. Those that turn more than 32 times stay. Between the two, blend. It also sharpens
+#   all scores a little, because a longer text spreads attention thinner.
+#
+# The record: a small model is trained on texts of 32 tokens, then reads 256. Each way is tried as it is, and after another tenth of the training on long texts
+# ("+10%"). Two comparisons: a *window* of 32, where a token never looks further back than in training (section 9); and a model that was
+# trained on texts of 256 from the start, for the same FLOPs.
+
+# %%
+length = recorded("06.length")
+print(length.what)
+torch.set_num_threads(1)
+live = length.live() if usable[0] == "books" else None
+torch.set_num_threads(threads)
+fig, ax = figure(width=7, height=2.8)
+plot_record(ax, length, ["plain"], label=False)
+if live:
+    plot_live(ax, live.x, live.y)
+    print(live_sentence(length, "plain", live))
+ax.axvline(32, color=GREY, linestyle=":")
+show(fig, alt="Bits per byte of the plain arm by position: it goes up and down by a tenth from one "
+              "interval to the next, between 2.3 and 2.5; the live run follows the record.")
+print(length.sentence())
+
+# %%
+print("arm                   within 32   beyond 32      (bits per byte)")
+for arm in length.arms:
+    print(f"{arm:<20} {length.numbers(arm, 'inside').mean():>10.3f} "
+          f"{length.numbers(arm, 'outside').mean():>11.3f}")
+
+# %% [markdown]
+# The text itself is harder in some places than in others: that makes the hills, and hides the differences. So look at each arm *minus the window*, within each seed: a paired
+# difference again.
+
+# %%
+fig, axes = figure(width=9, height=3.4, columns=2, sharey=True)
+for ax, more in zip(axes, ("", " +10%")):
+    for way, (color, style) in zip(("plain", "base", "linear", "yarn"), styles):
+        d = length.curves(way + more) - length.curves("window")
+        half = T_95[len(d) - 2] * d.std(0, ddof=1) / math.sqrt(len(d))
+        ax.plot(length.x(way), d.mean(0), style, color=color, label=way)
+        ax.fill_between(length.x(way), d.mean(0) - half, d.mean(0) + half, color=color, alpha=0.15)
+    ax.axvline(32, color=GREY, linestyle=":")
+    ax.set(xlabel="position, tokens", title="10 % more training" if more else "as it is")
+axes[0].set_ylabel("bits per byte, minus the window's")
+axes[1].legend(ncols=2)
+show(fig, alt="Two panels of bits per byte by position, minus those of the window: zero for plain "
+              "within the trained 32 tokens, above zero beyond; linear starts high.")
+print(length.sentence())
+
+# %%
+def beyond(arm, against):
+    """Recorded: what `arm` loses against another one, past the trained length."""
+    d = length.numbers(arm, "outside") - length.numbers(against, "outside")
+    half = T_95[len(d) - 2] * d.std(ddof=1) / math.sqrt(len(d))
+    print(f"Recorded, {len(d)} seeds, paired, beyond 32 tokens: {arm} minus {against} is "
+          f"{d.mean():+.3f} bits per byte, 95 % interval ±{half:.3f}")
+
+
+for pair in (("plain", "window"), ("linear", "plain"), ("yarn", "plain"), ("yarn +10%", "yarn"),
+             ("long from the start", "window")):  # fmt: skip
+    beyond(*pair)
+
+# %% [markdown]
+# Read it in this order.
+#
+# - **Plain** is untouched inside the trained 32 tokens. Beyond, it loses to the window, and more the further it gets: it looks at places that
+#   whose angles it has never seen, and they disturb it. No crash; a slow decay.
+# - **Linear**, as it is, is worse *everywhere*, even inside the 32 tokens that the model knew. The fast pairs tell neighbours apart, and it slowed them too.
+#   A tenth more training repairs only part of it.
+# - **YaRN** leaves the fast pairs nearly alone. It costs a little at first and gains further out, where plain has decayed; after a tenth more training
+#   it comes close to the window.
+# - **A larger base** cannot be told from plain here. It slows the pairs in the middle by too little.
+# - **The window** wins here, and it is the simplest. This small model was trained on 32 tokens, and has learnt to use nothing that
+#   stands further back; not to look there costs it nothing. A text where an answer stands 200 tokens back would be another story: there a window fails.
+# - **Long from the start** is the worst, at equal compute. Why? We did not test it. One guess: its steps see 4 pieces of text instead of 32, and most of
+#   what is to learn here is close by. Large models, too, are trained on short texts first, and on long ones at the end.
+
+# %% [markdown]
+# > **Your turn: 06.10 `stretched_angles`** (30 min), unaided: the assistant stays off. Keep it for the end.
+
+# %% [markdown]
+# ## 5. Fewer keys and values
+#
+# When a model writes, it produces one token at a time. The queries of earlier tokens are done with. Their keys and values are not: every new token looks
+# at all of them. Computing them again for each new token would be a waste, so they are **kept**: for each layer, each head and each token a key and
+# a value of D numbers. (Lesson 07 builds this store.) For long texts and many users it is larger than the model.
+#
+# **Grouped-query attention** (Ainslie et al. 2023, [arXiv 2305.13245](https://arxiv.org/abs/2305.13245)) lets several query heads share one head of keys and
+# values: H heads of queries, K of keys and values, K a divisor of H. K = H is what you know; K = 1 is **multi-query attention** (Shazeer 2019).
+#
+# **Predict.** 8 query heads share 2 heads of keys and values. By what factor does the store shrink?
+
+# %%
+guess = None
+reveal("06.p4", guess)
+
+# %% [markdown]
+# > **Your turn: 06.8 `grouped_attention`** (10 min): its lines, shuffled. Do it before the next cell.
+#
+# Query heads 0 … H/K − 1 use key head 0, the next H/K use key head 1, and so on. One head at a time, and then as the engine does it:
+
+# %%
+H, K, T, D = 6, 2, 5, 8
+g = torch.Generator().manual_seed(5)
+q = torch.randn(H, T, D, generator=g)
+k, v = torch.randn(K, T, D, generator=g), torch.randn(K, T, D, generator=g)
+causal = torch.ones(T, T, dtype=torch.bool).tril()
+slow = torch.stack([minigpt.attention(q[h], k[h // (H // K)], v[h // (H // K)], causal)[0]
+                    for h in range(H)])  # fmt: skip
+keys, values = (t.repeat_interleave(H // K, dim=0) for t in (k, v))
+torch.testing.assert_close(minigpt.attention(q, keys, values, causal)[0], slow)
+torch.testing.assert_close(
+    F.scaled_dot_product_attention(q, keys, values, is_causal=True), slow, atol=1e-5, rtol=1e-4
+)
+tiled = minigpt.attention(q, k.repeat(H // K, 1, 1), v.repeat(H // K, 1, 1), causal)[0]
+print("key head of each query head, repeat_interleave:", [h // (H // K) for h in range(H)])
+print("                                        repeat:", [h % K for h in range(H)])
+wrong = [h for h in range(H) if (tiled[h] - slow[h]).abs().max() > 1e-3]
+print("heads that .repeat gets wrong:", wrong)
+
+# %% [markdown]
+# **What breaks if** you write `repeat`: the same shape, no error, and two of the six heads look with someone else's keys. A model that you train that way
+# learns to live with it. One that was trained by others is damaged.
+#
+# What the store takes, in bytes: 2 (keys and values) · layers · K · D · tokens · bytes of a number. For a model with the shape of Qwen3-8B, which has 36
+# layers, 32 query heads and 8 heads of keys and values, of 128 numbers each (Yang et al. 2025, [arXiv 2505.09388](https://arxiv.org/abs/2505.09388)):
+
+# %%
+layers, D, tokens = 36, 128, 32_768
+for K, name in ((32, "one for each query head"), (8, "grouped, as published"), (1, "multi-query")):
+    kept = 2 * layers * K * D * tokens * 2  # bf16 has two bytes
+    print(f"K = {K:>2} ({name}): {kept / 2**30:.2f} GiB for one text of {tokens:,} tokens")
+print(f"the weights, 8.2 billion in bf16: {8.2e9 * 2 / 2**30:.1f} GiB")
+
+# %%
+tell("gqa")
+print("steps:", *(f"{arm} {record.numbers(arm, 'steps')[0]:.0f}" for arm in ("baseline", "gqa")))
+
+# %% [markdown]
+# Half of the key and value heads, and no loss at equal compute: the smaller model takes a few more steps, and ends better by a hair more than
+# its interval. (Section 10 says why you should not believe that hair yet.) And the change is not made for that. What it buys is memory and speed when the
+# model *writes*, which this record does not measure at all.
+
+# %% [markdown]
+# ## 6. QK-norm
+#
+# A score is q · k / √D. Nothing limits how long queries and keys may grow, and a score grows with both lengths. At a high learning rate they do grow: the scores
+# get so large that the softmax puts all weight on one position, and its gradient is nearly zero (lesson 04, section 4). The head is stuck.
+#
+# **QK-norm** puts an RMSNorm on each head's queries and keys, before they are turned (Henry et al. 2020 normalised them first;
+# Qwen3 does it in this form). After it both have length √D times their gains, and
+#
+# $$|q \cdot k| / \sqrt D \le \sqrt D \cdot \sqrt D / \sqrt D = \sqrt D$$
+#
+# while the gains are 1. The turn of section 3 changes no lengths, so it comes after. The largest score anywhere in the model, at the end of training:
+
+# %%
+D = 32
+g = torch.Generator().manual_seed(6)
+q, k = 100 * torch.randn(2, 7, D, generator=g)  # as long as you like
+scores = F.rms_norm(q, (D,)) @ F.rms_norm(k, (D,)).T / math.sqrt(D)
+assert scores.abs().max() <= math.sqrt(D) + 1e-4
+without = (q @ k.T).abs().max() / math.sqrt(D)
+print(f"without: up to {without:,.0f}; with: {scores.abs().max():.2f}, and never above √{D} = "
+      f"{math.sqrt(D):.2f}")
+print("\nRecorded, largest score at the end, between the lowest and the highest of 3 seeds")
+for arm in ("baseline", "qk_norm", "baseline_fast", "qk_norm_fast"):
+    largest = record.numbers(arm, "largest_score")
+    print(f"{arm:<14} between {largest.min():>5.1f} and {largest.max():>5.1f}")
+
+# %%
+tell("qk_norm")
+tell("baseline_fast")
+tell("qk_norm_fast", "baseline_fast")
+for arm in ("baseline_fast", "qk_norm_fast"):
+    ends = record.curves(arm)[:, -1]
+    print(f"Recorded, {len(ends)} seeds: {arm} ends between {ends.min():.2f} and {ends.max():.2f}")
+
+# %% [markdown]
+# At the usual rate the scores stay small, and QK-norm does nothing that three seeds can see. At four times the rate, scores without it grow to about ten
+# times what they are with it. There they stop a little above √32: above, because the gains are learned and may grow, too.
+#
+# Is it better at the high rate? Look at the last line of `tell`, and at the ends. One of the three runs without it is hurt badly, the other two are not. So the *mean*
+# has a very wide interval, and you cannot tell. What you can see is the **spread**: with QK-norm the three runs agree, without it they do not. An
+# instability shows as a spread long before it shows as a mean. In a run that can be made only once, spread is what you fear.
+
+# %% [markdown]
+# ## 7. SwiGLU and ReLU²
+#
+# > **Your turn: 06.4 `swiglu`** (5 min): one line is missing. Do it before the next cells.
+#
+# GPT-2's MLP is down(GELU(up(x))). **SwiGLU** (Shazeer 2020) makes two wide vectors, sends one through SiLU, z · sigmoid(z), and multiplies them number by number:
+# down(SiLU(gate(x)) · up(x)). The first decides how much of the second passes: a *gate*. **ReLU²** (So et al. 2021,
+# [arXiv 2109.08668](https://arxiv.org/abs/2109.08668)) goes the other way and keeps two matrices, with max(0, z)² between them.
+#
+# SwiGLU has three matrices instead of two. To compare it fairly, make it narrower.
+#
+# **Predict.** A GELU MLP has a width of 1,536. Which width gives SwiGLU as many parameters?
+
+# %%
+guess = None  # for GELU it is 1,536
+reveal("06.p3", guess)
+
+# %%
+z = torch.linspace(-4, 3, 200)
+fig, ax = figure(width=6.5, height=3)
+curves = (
+    ("GELU", F.gelu(z), GREY, "-", (3.05, 3.05)), ("SiLU", F.silu(z), BLUE, "--", (3.05, 2.55)),
+    ("ReLU²", F.relu(z) ** 2, VERMILLION, "-", (1.55, 5.2)),
+    ("SiLU(z) · z", F.silu(z) * z, GREEN, ":", (2.5, 5)),
+)  # fmt: skip
+for name, y, color, style, place in curves:
+    ax.plot(z, y, style, color=color, linewidth=2)
+    ax.annotate(name, place, color=color)
+ax.set(ylim=(-0.6, 7), xlim=(-4, 3.9), xlabel="z")
+show(fig, alt="GELU and SiLU are flat on the left and rise like a straight line on the right, SiLU "
+              "a little lower; ReLU squared and SiLU times z rise like parabolas.")
+
+# %%
+small = dict(width=12, heads=3, kv_heads=3, head_size=4)
+gated = MLP(ModelConfig(**small, mlp_width=32, activation="swiglu"))
+squared = MLP(ModelConfig(**small, mlp_width=48, activation="relu2"))
+x = torch.randn(5, 12, generator=torch.Generator().manual_seed(7))
+with torch.no_grad():
+    gate, up, down = (m.weight.T for m in (gated.gate, gated.up, gated.down))
+    opened = x @ gate
+    torch.testing.assert_close((opened * torch.sigmoid(opened) * (x @ up)) @ down, gated(x))
+    up, down = (m.weight.T for m in (squared.up, squared.down))
+    torch.testing.assert_close((x @ up).clamp(min=0) ** 2 @ down, squared(x))
+count = [sum(p.numel() for p in mlp.parameters()) for mlp in (gated, squared)]
+print("parameters of SwiGLU with width 32, of ReLU² with width 48:", count)
+assert count[0] == count[1]
+
+# %% [markdown]
+# Two thirds of 4C is 8/3 C: hence the odd MLP widths in the configs of Llama-like models. (They are then rounded to what the hardware likes.)
+
+# %%
+tell("swiglu")
+tell("relu2")
+for arm in ("swiglu", "relu2"):
+    d = (record.curves(arm) - record.curves("baseline")).mean(0)
+    print(f"{arm:<6} minus baseline during training:", d.round(3))
+
+# %% [markdown]
+# ReLU² cannot be told from GELU. And SwiGLU is **worse**, clearly, in all three seeds! Almost every large model uses it, and the paper of section 12 finds it better. Two
+# ways to react: delete the arm, or look for the reason. Here is a suspect. A product of two small numbers is very small. How large is what a *fresh* MLP writes, for
+# an input of variance 1?
+
+# %%
+x = F.layer_norm(torch.randn(500, 128, generator=torch.Generator().manual_seed(10)), (128,))
+for activation, wide in (("gelu", 512), ("relu2", 512), ("swiglu", 341)):
+    c = ModelConfig(layers=3, width=128, heads=4, kv_heads=4, head_size=32, mlp_width=wide,
+                    vocab_size=64, activation=activation)  # fmt: skip
+    with torch.no_grad():
+        written = GPT(c).blocks[0].mlp(x)
+    print(f"{activation:<7} writes numbers of standard deviation {written.std():.4f}")
+
+# %% [markdown]
+# With the same initialisation, which is GPT-2's, a fresh SwiGLU writes a fifth of what GELU writes, and the gradient that reaches its matrices is smaller in the same
+# way. It has to grow first, and this training has 159 steps. That would fit: the paper trains for hundreds of thousands. But a reason that fits is not yet a reason that was
+# tested. How would you test it? (Start `gate` and `up` with larger numbers, or train ten times as long. Both are arms that you can add to
+# `notebooks/records/06_changes.py`.)
+
+# %% [markdown]
+# ## 8. A head of its own, and a cap
+#
+# Lesson 05 tied the head to the embedding. **Untied**, it is a second matrix: the same FLOPs, since looking up a row costs nothing, and V · C more parameters. In a
+# small model that is a large share of all; in a large one it hardly counts, and most large models untie.
+#
+# A **soft-cap** (Gemma 2 uses 30 on the logits; Gemma Team 2024, [arXiv 2408.00118](https://arxiv.org/abs/2408.00118)) keeps logits from running away: c · tanh(z / c). Near zero
+# it is z itself. A hard limit would do the same for the values, but its gradient is zero beyond the limit, so that a logit that is out there can
+# never come back.
+
+# %%
+z = torch.tensor([0.5, 10.0, 60.0], requires_grad=True)
+soft, = torch.autograd.grad((30 * torch.tanh(z / 30)).sum(), z)
+hard, = torch.autograd.grad(z.clamp(-30, 30).sum(), z)
+print("soft-cap of 0.5, 10, 60:", (30 * torch.tanh(z / 30)).detach().numpy().round(2))
+print("its slope:", soft.numpy().round(3), " slope of a hard limit:", hard.numpy())
+with torch.no_grad():
+    largest = model(ids).abs().max()
+print(f"the largest logit of your model, on {ids.shape[1]} tokens: {largest:.1f}")
+tied, untied = (record.numbers(arm, "parameters")[0] for arm in ("baseline", "untied"))
+print(f"parameters that untying adds in the record: {untied / tied - 1:.0%}")
+tell("untied")
+tell("softcap")
+
+# %% [markdown]
+# Untying is one of the two clear gains of this record. It has a price that FLOPs do not show: the model is larger. *Equal compute* is not *equal memory*, and
+# a fair comparison says which of the two it held fixed. (Why does it help? The tied matrix has to serve both as what a token means at the entrance and as what
+# a token looks like at the exit. Whether that is the reason here, we did not test.)
+#
+# The cap is a seat belt. In a model like this no logit comes near 30, so it has nothing to do, and a null result is what you should expect. A seat
+# belt cannot be judged by drives in which nothing goes wrong.
+
+# %% [markdown]
+# ## 9. Sliding windows
+#
+# > **Your turn: 06.7 `window_mask`** (10 min), before the next cell.
+#
+# The cheapest way to a long context is not to look at all of it. With a **sliding window** of w a token sees itself and the w − 1 before it. The mask is
+# a band, and what must be kept per layer is w keys and values, however long the text:
+
+# %%
+T, w = 9, 4
+t = torch.arange(T)
+back = t[:, None] - t  # how far back column s lies from row t
+mask = (back >= 0) & (back < w)
+torch.testing.assert_close(mask, attention_mask(torch.zeros(1, T), window=w))
+fig, axes = figure(width=6.5, height=2.9, columns=2)
+heatmap(torch.ones(T, T).tril(), title="all of the past", ax=axes[0])
+heatmap(mask.float(), title=f"a window of {w}", ax=axes[1])
+show(fig, alt="Left: a full lower triangle. Right: a band of four squares along the diagonal.")
+
+# %% [markdown]
+# Is the token before the window lost? No. Layer 1 brings it to tokens inside the window, and layer 2 reads those. Each layer reaches w − 1 further back, so L layers
+# reach L (w − 1): with the token itself, the **receptive field** has L (w − 1) + 1 tokens. Do not believe it, test it: change the token at place 0 and see which outputs notice.
+
+# %%
+reach = {}
+for layers in (1, 2, 3):
+    c = ModelConfig(layers=layers, width=24, heads=2, kv_heads=1, head_size=10, mlp_width=40,
+                    context=32, vocab_size=50, window=w)  # fmt: skip
+    small = GPT(c, seed=1)
+    a = torch.randint(1, 50, (1, 24), generator=torch.Generator().manual_seed(8))
+    b = a.clone()
+    b[0, 0] = 0
+    with torch.no_grad():
+        reach[layers] = (small(a) != small(b)).any(-1)[0]
+    seen = int(reach[layers].nonzero().max()) + 1
+    print(f"layers: {layers}; the last output to notice: number {seen} = {layers} · ({w} - 1) + 1")
+    assert seen == layers * (w - 1) + 1
+fig, ax = figure(width=6.5, height=1.9)
+ax.imshow(torch.stack(list(reach.values())).float(), cmap="viridis", aspect="auto")
+ax.set(yticks=range(3), yticklabels=[f"layers: {n}" for n in reach], xlabel="output position")
+ax.grid(False)
+show(fig, alt="Three bars that begin at position 0: with one layer four outputs notice the change, "
+              "with two layers seven, with three ten.")
+
+# %% [markdown]
+# That is what *can* arrive. What does arrive is another matter: it has to pass through the residual stream of every token in between. So models mix: a few layers
+# see everything, most a window.
+
+# %%
+tell("window")
+
+# %% [markdown]
+# A window of 32 in a context of 128, in every layer: no loss that three seeds can see. With 3 layers the receptive field is 3 · 31 + 1 = 94 tokens. That says
+# something about the window, and as much about the model: it has not learnt to use what stands further back.
+#
+# > **Your turn: 06.6 `kv_bytes`** (10 min): what must be kept, with groups and a window.
+
+# %% [markdown] tags=["slide"]
+# ### What saves memory, what buys quality
+#
+# - grouped queries: K/H of the keys and values
+# - sliding window: w tokens of them, whatever the length
+# - QK-norm, soft-cap: seat belts for high learning rates
+# - RoPE: quality; untied head: quality, for memory
+# - SwiGLU: worse here, better in long runs elsewhere
+
+# %% [markdown]
+# ## 10. The scoreboard
+#
+# All of it in one picture: each arm minus the baseline, within each seed, with the interval. Left of the line is better. (The two `fast` arms are left out: their
+# intervals would squeeze all others into a dot.)
+
+# %%
+order = sorted([*single, "modern"], key=lambda arm: effect(arm)[0])
+fig, ax = figure(width=7.5, height=4.4)
+for y, arm in enumerate(order):
+    mean, half = effect(arm)
+    told = abs(mean) > half
+    color = GREY if not told else BLUE if mean < 0 else VERMILLION
+    ax.errorbar(mean, y, xerr=half, fmt="o" if told else "s", capsize=3, color=color,
+                mfc=color if told else "white")  # fmt: skip
+    ax.plot(apart[arm], [y + 0.25] * len(apart[arm]), "|", color=BLACK, markersize=5)
+ax.axvline(0, color=BLACK, linewidth=1)
+ax.set_yticks(range(len(order)), order)
+ax.set(ylim=(len(order) - 0.4, -0.6), xlabel="bits per byte, minus the baseline")
+show(fig, alt="Eleven arms sorted by their difference to the baseline, each with its interval: "
+              "untied and rope far left, swiglu far right; most lie across zero, as open squares.")
+print(record.sentence())
+
+# %%
+print("arm             difference   95 % interval    verdict")
+for arm in order:
+    mean, half = effect(arm)
+    verdict = "cannot tell" if abs(mean) <= half else "better" if mean < 0 else "worse"
+    print(f"{arm:<15} {mean:>+10.3f} {mean - half:>+9.3f} {mean + half:>+7.3f}    {verdict}")
+parts = ("rms_norm", "no_bias", "rope", "qk_norm", "swiglu")
+print(f"the five parts of modern, added up: {sum(effect(arm)[0] for arm in parts):+.3f}")
+print(f"ten intervals of 95 % all hold with probability {0.95**10:.0%}")
+assert sum(effect("rope")) < 0 and sum(effect("untied")) < 0  # the whole interval is below zero
+assert all(abs(effect(arm)[0]) < effect(arm)[1] for arm in ("rms_norm", "softcap", "window"))
+
+# %% [markdown]
+# - **Two changes pay here**: RoPE and a head of its own. Between them you cannot tell.
+# - **Most changes do nothing that can be seen**: RMSNorm, no biases, ReLU², QK-norm at the usual rate, the cap, the window. "Nothing" has a size: each interval says how much
+#   could still hide in it, and for some that is as much as ± 0.04.
+# - **One of today's standard parts loses**: SwiGLU, in a run this short.
+# - **Grouped queries look better, barely.** But you made ten comparisons, each with an interval that misses in 5 of 100. If they were independent, all ten
+#   would hold with the probability printed above. An arm whose
+#   interval just excludes zero is the first that you should doubt. Repeat it with new seeds before you believe it.
+# - **Modern** is a little better than GPT-2's style. Its five parts, added up, come to about nothing: RoPE's gain and SwiGLU's loss nearly cancel. If you report only
+#   the sum of a recipe, nobody learns which part did it.
+#
+# What this does *not* show: what happens in a longer run, in a larger model, at another learning rate. Seeds measure luck; they do not measure scale. The parts of a current
+# model were chosen for runs very much longer, and for reasons that no loss shows: memory, stability, speed. Lesson 18 asks what small runs can say about large ones.
+
+# %% [markdown] tags=["slide"]
+# ### The scoreboard
+#
+# - better: RoPE, untied head; barely: grouped queries
+# - cannot tell: RMSNorm, no biases, QK-norm, ReLU², cap, window
+# - worse in a short run: SwiGLU
+# - seeds measure luck, not scale
+
+# %% [markdown]
+# ## 11. It is Qwen3
+#
+# RMSNorm, no biases, RoPE, grouped queries, QK-norm, SwiGLU: put together, these parts are not *like* Qwen3, they are Qwen3. Draw one with random
+# weights in the library that everyone uses, write it to a folder, read the folder with `minigpt`, and compare: logits, and the gradient
+# of every matrix. With all, some and one of the key and value heads:
+
+# %%
+def theirs(K):
+    """A small Qwen3 of transformers: 6 query heads, K of keys and values, random weights."""
+    c = transformers.Qwen3Config(
+        vocab_size=300, hidden_size=40, intermediate_size=88, num_hidden_layers=3, head_dim=12,
+        num_attention_heads=6, num_key_value_heads=K, max_position_embeddings=64)  # fmt: skip
+    made = transformers.Qwen3ForCausalLM(c).eval()
+    g = torch.Generator().manual_seed(K)
+    for p in made.parameters():  # as they start, logits are nearly equal: mistakes would hide
+        p.data += 0.1 * torch.randn(p.shape, generator=g)
+    return made
+
+
+# %%
+tokens = torch.randint(300, (2, 51), generator=torch.Generator().manual_seed(9))
+for K in (6, 3, 2, 1):
+    other = theirs(K)
+    with tempfile.TemporaryDirectory() as folder:
+        other.save_pretrained(folder)
+        ours = from_hf(folder)
+    with torch.no_grad():
+        gap = (ours(tokens) - other(tokens).logits).abs().max()
+    ours(tokens[:, :-1], tokens[:, 1:]).backward()
+    other(tokens, labels=tokens).loss.backward()
+    pairs = [(ours.blocks[1].attn.k, other.model.layers[1].self_attn.k_proj),
+             (ours.blocks[0].mlp.gate, other.model.layers[0].mlp.gate_proj)]  # fmt: skip
+    grads = [(a.weight.grad, b.weight.grad) for a, b in pairs]
+    off = max(float((a - b).norm() / b.norm()) for a, b in grads)
+    print(f"K = {K}: logits differ by {gap:.0e} at most, gradients by {off:.0e} of their length")
+    assert gap < 1e-4 and off < 1e-4
+
+# %% [markdown]
+# So what you train with `minigpt` opens in every program that knows Qwen3, and lesson 17 does that.
+
+# %% [markdown]
+# ## 12. One paper
+#
+# **Shazeer 2020, [GLU Variants Improve Transformer](https://arxiv.org/abs/2002.05202)**. Three pages and one idea: gates in the MLP. Read it with three questions.
+# *What was held fixed* between the rows of table 1? (Parameters and operations: that is why the gated rows are narrower.) *What would change
+# your mind* about the order of the rows? (The table gives the spread of repeated runs at the early measurement, in parentheses. Compare it with the gaps between
+# the gated rows, and between them and the ungated.) *Which number can you recompute?* The MLP of the baseline is 3,072 wide at a model width of 768, and the
+# gated ones are 2,048 wide (section 3 there).
+
+# %%
+width, d_ff = 768, 3072
+two = 2 * width * d_ff
+gated_width = two // (3 * width)
+three = 3 * width * gated_width
+print(f"two matrices of {d_ff:,}: {two:,} parameters; three of {gated_width:,}: {three:,}")
+assert gated_width == 2048 and three == two
+
+# %% [markdown]
+# The paper ends without a reason: it says that it has no explanation for why these gates work, and names divine benevolence. Few papers are as honest. The evidence
+# of this field is mostly of that kind: measured, on the sizes that someone could afford, and not understood.
+
+# %% [markdown]
+# ## Summary
+#
+# 1. Compare at equal FLOPs, within seeds, with an interval. If it contains zero, you cannot tell, and that is a result.
+# 2. RoPE turns pairs of queries and keys by their position; scores then know only the distance. Beyond the trained length the slow pairs show new angles; slowing just those, and a little training, mends part of it.
+# 3. Grouped queries and windows save the keys and values that writing must keep. They are there for memory, not for quality.
+# 4. QK-norm bounds scores, a soft-cap bounds logits: seat belts, which you judge by the crash, not by the drive.
+# 5. RMSNorm, no biases, RoPE, GQA, QK-norm and SwiGLU together are Qwen3, to rounding.
+#
+# Next: lesson 07 makes the model write, and stores the keys and values.
+
+# %% tags=["timing"]
+print(f"This notebook took {time.perf_counter() - started:.0f} s.")
