@@ -13,8 +13,9 @@ from .. import _MODULE_OF
 from . import _MODULE_OF as _CLASSROOM
 
 PACKAGE = Path(__file__).resolve().parents[1]
-SEEN = "classroom.viz", "classroom.shelf"
-"""The parts of the classroom that outputs depend on: pictures, and what is taken off the shelf."""
+VIEWS = "classroom.lens_view", "classroom.rope_view", "classroom.sampling_view"
+SEEN = "classroom.viz", *VIEWS, "classroom.shelf", "classroom.ladder"
+"""The parts of the classroom that outputs depend on: pictures and views, and what is taken off the shelf."""
 
 
 def modules(source: str, name: str = "") -> set[str]:

@@ -178,10 +178,11 @@ def drawable() -> frozenset[int]:
 
 def plot_record(ax: Axes, record, arms=None, label: bool = True) -> None:
     """The recorded arms: for each a thin line, the mean over its seeds, within the interval of that mean."""
-    for arm, color in zip(record.arms, CYCLE):
+    for number, arm in enumerate(record.arms):
         if arms is None or arm in arms:
+            color, style = CYCLE[number % len(CYCLE)], "--" if number >= len(CYCLE) else "-"
             x, mean, (low, high) = record.x(arm), record.mean(arm), record.band(arm)
-            ax.plot(x, mean, color=color, linewidth=1)
+            ax.plot(x, mean, style, color=color, linewidth=1)
             ax.fill_between(x, low, high, color=color, alpha=0.2, linewidth=0)
             if label:
                 label_end(ax, x, mean, arm, color)

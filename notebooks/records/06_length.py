@@ -1,10 +1,10 @@
-"""Trained on 32 tokens, read on 256. What happens past the trained length, and what mends it?
+"""Trained on 128 tokens, read on 512. What happens past the trained length, and what mends it?
 
-One small model in Qwen3's style is trained on windows of 32 tokens: so short that most pairs of its heads never make a
-whole turn, and that the training takes seconds. Then it reads held-out windows of 256, with its rotary angles as they
-are or changed in one of three ways; before or after it has trained a tenth longer, with the changed angles, on windows
-of 256. Two arms to compare with: the same model with a sliding window of 32, and a model that was trained on windows of
-256 from the start, for the same FLOPs.
+One small model in Qwen3's style is trained on windows of 128 tokens. Then it reads held-out windows of 512, with its
+rotary angles as they are or changed in one of three ways; before or after it has trained a tenth longer, with the
+changed angles, on windows of 512. Three arms to compare with: a model that was trained for a third of the FLOPs; the
+same model with a sliding window of 128; and a model that was trained on windows of 512 from the start, for the same
+FLOPs.
 """
 from dataclasses import replace
 from functools import cache
@@ -18,18 +18,18 @@ from minigpt.evaluate import to_bpb, token_losses
 from minigpt.text.sources import builtin, held_out
 from minigpt.tokenizer import END_OF_TEXT
 
-WHAT = "Trained on 32 tokens, read on 256: bits per byte by position, for several ways to stretch the angles."
+WHAT = "Trained on 128 tokens, read on 512: bits per byte by position, for several ways to stretch the angles."
 AXES = "position in the text, tokens", "bits per byte of held-out text"
 SEEDS = 0, 1, 2
 FLOOR = 0.05  # another CPU adds its numbers in another order, and after some hundred steps that shows
-SHORT, LONG, FACTOR = 32, 256, 8.0
-FLOPS, MORE = 3.3e11, 0.1
+SHORT, LONG, FACTOR = 128, 512, 4.0
+FLOPS, MORE = 1.2e12, 0.1
 """Of the training, and of the continued training as a share of it."""
 BATCH = 1024
 """Tokens in a step."""
-EDGES = np.arange(0, LONG + 1, 16)
-WINDOWS = 192
-"""How many held-out windows of 256 are read."""
+EDGES = np.arange(0, LONG + 1, 32)
+WINDOWS = 96
+"""How many held-out windows of 512 are read."""
 CONFIG = ModelConfig(layers=2, width=128, heads=4, kv_heads=4, head_size=32, mlp_width=341, context=SHORT,
                      vocab_size=1024)  # fmt: skip
 
@@ -42,28 +42,30 @@ def arms() -> dict[str, dict]:
         "yarn": {"rope": "yarn", "rope_factor": FACTOR},
     }
     more = {f"{name} +10%": change | {"more": MORE} for name, change in ways.items()}
-    return ways | more | {"window": {"window": SHORT}, "long from the start": {"from_start": True}}
+    third = {"plain, a third": {"share": 1 / 3}}
+    return third | ways | more | {"window": {"window": SHORT}, "long from the start": {"from_start": True}}
 
 
 def run(settings: dict, seed: int) -> dict:
     changes = dict(settings)
     more, from_start = changes.pop("more", 0.0), changes.pop("from_start", False)
+    share = changes.pop("share", 1.0)
     model = GPT(replace(CONFIG, context=LONG, **changes), seed)
     if from_start:
         train(model, FLOPS, seed)
     else:
-        model.load_state_dict(trained(seed))
+        model.load_state_dict(trained(seed, share))
         if more:
             train(model, more * FLOPS, seed + 1000, rate=0.1)
     x, y = by_position(model)
-    return {"x": x, "y": y, "inside": y[: SHORT // 16].mean(), "outside": y[SHORT // 16 :].mean()}
+    return {"x": x, "y": y, "inside": y[: SHORT // 32].mean(), "outside": y[SHORT // 32 :].mean()}
 
 
 @cache
-def trained(seed: int) -> dict:
-    """The weights of the model that was trained on short windows."""
+def trained(seed: int, share: float) -> dict:
+    """The weights of the model that was trained on short windows, for a share of the FLOPs."""
     model = GPT(CONFIG, seed)
-    train(model, FLOPS, seed)
+    train(model, share * FLOPS, seed)
     return model.state_dict()
 
 
@@ -98,7 +100,7 @@ def by_position(model: GPT) -> tuple[np.ndarray, np.ndarray]:
 
 @cache
 def text():
-    """(ids to train on, their tokenizer, held-out windows (N, 257)): every third book, which is enough."""
+    """(ids to train on, their tokenizer, held-out windows (N, 513)): every third book, which is enough."""
     documents = list(builtin(["books"]))
     train = [d.text for d in documents if not held_out(d.id)][::3]
     tokenizer = train_bpe(train[::3], CONFIG.vocab_size, [END_OF_TEXT])

@@ -19,8 +19,8 @@
 # "back-off" = "To predict from a shorter context where a longer one was seen seldom or never; here the two are mixed."
 # "development text" = "Held-out text on which settings are chosen, so that the text for the final measurement stays untouched."
 # overfitting = "Learning the training text itself, rather than what it has in common with other text; the training loss falls while the held-out loss rises."
-entropy = "The mean price, in bits, of what a distribution itself produces: what even a perfect predictor pays."
-perplexity = "e to the power of the cross-entropy in nats, or 2 to that in bits: the number of equally likely tokens that would be as hard to guess."
+# entropy = "The mean price, in bits, of what a distribution itself produces: what even a perfect predictor pays."
+# perplexity = "e to the power of the cross-entropy in nats, or 2 to that in bits: the number of equally likely tokens that would be as hard to guess."
 # baseline = "A simple method, measured on the same text, that a better one has to beat."
 # "learning rate" = "The number that the gradient is multiplied by in one step of training."
 # embedding = "A table with one learned vector for each token; looking a token up is the first thing that a network does."
@@ -32,7 +32,7 @@ perplexity = "e to the power of the cross-entropy in nats, or 2 to that in bits:
 # In class: sections 1–3 20 min · exercise 03.2 10 · section 4 15 (Kneser–Ney may be left out) · section 5 10 · exercise 03.4 10 · section 6 10 · sections 7 and 8 15 ·
 # section 9 5 · discussion 5. Homework: the other exercises, section 10.
 #
-# **Two misconceptions.** *"A longer memory can only help."* Show the second picture of section 4 and ask: how many of the contexts of six bytes has the model seen
+# **Two misconceptions.** *"A longer memory can only help."* Show the picture of section 4 and ask: how many of the contexts of six bytes has the model seen
 # once only, and what does it then believe? *"A lower perplexity is a better model."* Ask: of what? Cut the same text into longer tokens, and what happens to the number
 # of tokens, and to the difficulty of each?
 #
@@ -74,7 +74,8 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 # longer on average. Section 5 shows what that does to the loss.</details>
 #
 # Lesson 00 trained a GPT and compared it with a table of pairs. Before you open the GPT, in lesson 04, learn what it is up against. This lesson climbs a ladder: from no
-# knowledge at all, by counting, to a small network. Each rung is measured on the same text with the same measure, so that any model you ever build can be put on it.
+# knowledge at all, by counting, to a small network. Each rung is a **baseline**: a simple method that a better one has to beat.
+# All are measured on the same text with the same measure, so that any model you ever build can be put on the ladder.
 #
 # > **Try first: 03.1 `bigram_counts`** (5 min), before you read on. The exercises are in `exercises/03_next_token.ipynb`; `python3 course.py start 03` makes a copy
 # > for you in `my/`.
@@ -105,8 +106,8 @@ for name, ids in (("training", train), ("development", dev), ("held-out", unseen
     print(f"{name:>11}: {len(ids):>9,} bytes, beginning with {bytes(ids[:40].tolist())!r}")
 
 # %% [markdown]
-# In this lesson the tokens are single bytes. That is the smallest vocabulary that can write everything, you can see every symbol, and one prediction is one byte, so a bit per prediction is a bit per
-# byte. In English a byte is a letter, nearly always. (Section 5 brings tokens of several letters back.)
+# In this lesson the tokens are single bytes. That is a small vocabulary that can write everything, you can see every symbol, and one prediction is one byte, so a bit per prediction is a bit per
+# byte. In English text a byte is a letter, a space or another sign, nearly always. (Section 5 brings tokens of several letters back.)
 #
 # A model does not say what comes next. It says how likely each of the 256 symbols is: 256 numbers that are not negative and sum to one, a **distribution**. You can
 # read one off the text. Take all places where a q stands, and look at what comes after.
@@ -140,7 +141,7 @@ show(fig, alt="Four bar charts of what comes next: after q almost always u, afte
 
 # %% [markdown]
 # (The dot · is a space.) These are four predictions. Whoever makes them pays −log₂ p bits for what then comes. After q that is almost nothing. After t it is more, because much may come; the number below each chart is
-# the average that even a perfect reader of this one table must pay. It is called the entropy of the distribution.
+# the average that even a perfect reader of this one table must pay. It is called the **entropy** of the distribution.
 #
 # A language model is a machine that makes such a distribution for every context. The quality of the machine is what it pays on text that it has not seen. All the rest of this lesson is about the machine.
 
@@ -178,7 +179,7 @@ show(fig, alt="A table of 27 by 27 letters: q is followed by u alone; many lette
               "followed by a space, and consonants by vowels.")
 
 # %% [markdown]
-# Each row is a prediction. You can read English off it: q needs u, a space may be followed by nearly anything, and j and v want a vowel. Does the table know English? Let it write. Draw a symbol from the row of the last
+# The picture shows 27 of the 256 rows and columns, and shares among these. Each row is a prediction. You can read English off it: q needs u, a space may be followed by nearly anything, and j and v want a vowel. Does the table know English? Let it write. Draw a symbol from the row of the last
 # one, again and again:
 
 # %%
@@ -194,7 +195,7 @@ rows = pairs / np.maximum(pairs.sum(1, keepdims=True), 1)
 print("one symbol back:", write(lambda ids: rows[ids[-1]], b" "))
 
 # %% [markdown]
-# Not words, but they could be pronounced. Now the price on the held-out text: look up each of its pairs, take −log₂, and average.
+# Hardly a word, but much of it could be pronounced. Now the price on the held-out text: look up each of its pairs, take −log₂, and average.
 
 # %%
 def mean_bits(p):
@@ -217,7 +218,7 @@ assert np.isinf(mean_bits(p)) and len(never) / len(p) < 0.01
 # %% [markdown]
 # ## 3. Smoothing: nothing is impossible
 #
-# The oldest repair: pretend that you have seen every pair k times more than you have. A row with N observations then gives the symbol that came c times
+# The oldest repair: pretend that you have seen every pair k times more than you have. A row with N observations then gives the symbol that came c times the probability
 #
 # $$p = \frac{c + k}{N + 256\,k}$$
 #
@@ -338,8 +339,8 @@ print("held-out text", "".join(f"{bits:>6.2f}" for bits in rises))
 assert all(a > b for a, b in zip(falls, falls[1:])) and rises[-1] > min(rises) + 0.5
 
 # %% [markdown]
-# The training loss falls and falls. The held-out loss falls too, and then it rises: with seven symbols the model is no better than with two. It has learned its text by heart. Most contexts of six symbols were seen once, the
-# table then holds one answer for certain, and where a new text says something else, it costs dearly. This is **overfitting**, and the gap between the two lines is its measure.
+# The training loss falls and falls. The held-out loss falls too, and then it rises: with n = 7 the model is hardly better than with n = 2. It has learned its text by heart. More than half of the different pieces of six symbols came once (see the list above). After such a piece the
+# table knows one answer, and any other costs more than the 8 bits of knowing nothing; after a piece that it never saw, all symbols are alike to it. This is **overfitting**, and the gap between the two lines is its measure.
 #
 # But look at what is thrown away. Where the long context is unknown, a shorter one still knows a lot. So do not give the missing probability to all symbols alike. Give it to those that the *shorter* context finds likely. This is called **back-off**:
 #
@@ -349,7 +350,9 @@ assert all(a > b for a, b in zip(falls, falls[1:])) and rises[-1] > min(rises) +
 # its "borrowed = 50".
 #
 # It is also a mixture. With λ = N / (N + k) it reads $p_n = λ\,c_n/N_n + (1-λ)\,p_{n-1}$: the share λ of the counts grows with the number of observations. Nothing was seen: λ = 0, ask below. Thousands were seen: λ is near one, trust
-# them. Here it is with dictionaries, for one context at a time:
+# them. (Strictly, backing off means to ask the shorter memory only where the longer has no count; mixing all of them is called interpolation. Here both words mean the mixture.)
+#
+# Here it is with dictionaries, for one context at a time. In this code n counts the symbols of the context, one less than in the formula:
 
 # %%
 def tables_of(ids, longest):
@@ -425,7 +428,7 @@ assert all(a > b for a, b in zip(backs_off, backs_off[1:])) and backs_off[-1] < 
 # %% [markdown]
 # One megabyte, no network, no gradient, and two bits per byte. The longer memory now never hurts, because it speaks only where it has seen something.
 #
-# > **Your turn: 03.5 `interpolate`** (15 min): the same, its lines shuffled.
+# > **Your turn: 03.5 `interpolate`** (15 min): the same with a given λ for each length, its lines shuffled.
 #
 # ### Further: Kneser–Ney, or how many friends have you?
 #
@@ -446,7 +449,11 @@ for word in sorted(frequent, key=lambda word: friends[word] / times[word])[:4]:
 
 # %% [markdown]
 # Kneser and Ney (1995) build on that. Below the highest order, an n-gram counts once for each different symbol that came before it, its **continuation count**. And instead of adding k, every count gives away a fixed discount D, less than one, and what was
-# collected in a row goes to the shorter memory. Again by dictionaries, for one context:
+# collected in a row goes to the shorter memory:
+#
+# $$p_n = \frac{\max(c_n - D,\,0) + D\,r_n\,p_{n-1}}{N_n}$$
+#
+# Here $r_n$ is how many different symbols the row holds, so that $D\,r_n$ was collected. (Kneser and Ney asked the shorter memory only where the count was 0; this mixed form is from Chen and Goodman 1999.) Again by dictionaries, for one context:
 
 # %%
 def kneser_ney_tables(ids, longest):
@@ -517,7 +524,7 @@ print(f"back-off {mean_bits(back_off(tables, unseen, chosen)):.3f}, "
 # | nats per token | mean of −ln p | what programs train on |
 # | bits per token | nats ÷ ln 2 | |
 # | **perplexity** | e to the nats = 2 to the bits | as hard as a choice among so many equally likely tokens |
-# | bits per byte | bits of the whole text ÷ its bytes | the same for every tokenizer |
+# | bits per byte | bits of the whole text ÷ its bytes | comparable, whatever the tokenizer |
 #
 # **Predict.** A paper reports a perplexity of 20 per token. Its tokens are 4 bytes long on average. How many bits per byte?
 
@@ -551,9 +558,9 @@ assert by_bits[0] > by_bits[1] > by_bits[2]
 
 # %% [markdown]
 # By perplexity the bytes win by far. By bits per byte they lose by far. The second is right: all three describe the same text, and the last needs the fewest bits for it. Its single predictions are harder, because each has more to choose from, but it
-# makes fewer of them, and three of its tokens see more text. Compare perplexities only between models with the same tokens, and the same text.
+# makes fewer of them, and the two tokens that it looks back on hold more text than two bytes. Compare perplexities only between models with the same tokens, and the same text.
 #
-# **The second trap** is the average. You may average losses, weighted by what they cover. You may not average perplexities, and you may not give a short document the weight of a long one. Take the held-out books, and one short page of another kind:
+# **The second trap and the third** are averages. You may average losses, weighted by what they cover. You may not give a short document the weight of a long one, and you may not average perplexities. Take the held-out books, and one short page of another kind:
 
 # %%
 texts = [d.text[:30_000] for d in builtin(["books"]) if held_out(d.id)]
@@ -571,9 +578,9 @@ assert (2**each).mean() > 2**each.mean()
 # %% [markdown]
 # One thousand bytes of Python's manual, half a per cent of the text, move the mean over documents by more than the whole difference between back-off and Kneser–Ney, and the mean of perplexities by much more: 2 to the power of x bends upwards, so that a single hard document rules it.
 #
-# > **Your turn: 03.3 `perplexity`** (10 min, further): two mistakes in four lines. **03.4 `bits_per_byte`** (10 min).
+# > **Your turn: 03.3 `perplexity`** (10 min, further): two mistakes in two lines. **03.4 `bits_per_byte`** (10 min).
 #
-# ### A price in bits is a price in bits
+# ### A price in bits is a length in bits
 #
 # Why logarithms, and why call it bits? Because you can really store the text in that many. Picture the numbers from 0 to 1 as a line. The first symbol gets a piece of it, as long as its probability. The second gets a piece of *that* piece, and so on. A text
 # ends as one small interval, as wide as the product of its probabilities. To name it you need one number inside, and for an interval of width w about −log₂ w binary digits will do. That is the sum of your −log₂ p.
@@ -620,13 +627,13 @@ print(f"{len(message)} bytes of 8 bits: {8 * len(message)}; −log2 of the width
 assert len(digits) <= -math.log2(width) + 2
 
 # %% [markdown]
-# This is arithmetic coding, exact to one digit more than the sum of the prices. So a better prediction *is* a shorter file, and the cross-entropy is no invention of machine learning but the length of a message. It also works in reverse:
+# This is arithmetic coding: for the whole text fewer than two digits more than the sum of the prices. (Where the text ends must be said, too; here `unpack` is given the length.) So a better prediction *is* a shorter file, and the cross-entropy is no invention of machine learning but the length of a message. It also works in reverse:
 #
 # ## 6. gzip and xz are language models
 #
-# A program that packs text well must have expected it. So each packer is a language model, and its bits per byte are simply the size of its file. Put the two best known on the scale.
+# A program that packs text well must have expected it. So each packer is a language model, and its bits per byte are simply the bits of its file, divided by the bytes of the text. Put the two best known on the scale.
 #
-# **Predict.** gzip packs the held-out text alone: some hundred kilobytes of English. How many bits per byte? (The bigram needs 3.5.)
+# **Predict.** gzip packs the held-out text alone: nearly two hundred kilobytes of English. How many bits per byte? (The bigram needs 3.5.)
 
 # %%
 held_out_bytes = bytes(unseen.tolist())
@@ -675,7 +682,7 @@ assert counted < alone["xz"] < alone["gzip"] and backs_off[-1] < primed["xz"] < 
 # %% [markdown] tags=["slide"]
 # ### Prediction is compression
 #
-# a text of probability w fits into −log₂ w bits, and one more
+# a text of probability w fits into −log₂ w bits, and at most two more
 #
 # - perplexity compares only equal tokens on equal text
 # - bits per byte compare everything: tables, networks, packers
@@ -683,7 +690,7 @@ assert counted < alone["xz"] < alone["gzip"] and backs_off[-1] < primed["xz"] < 
 # %% [markdown]
 # ## 7. The network that counts
 #
-# Now the other road: no counting, but numbers that are adjusted until the loss is small. Begin with something whose answer you know. To have a small table, write the text in 27 symbols: lower-case letters, and a space for all the rest.
+# Now the other road: no counting, but numbers that are adjusted until the loss is small. Begin with something whose answer you know. To have a small table, write the text in 27 symbols: lower-case letters, and one space for each stretch of all the rest.
 #
 # The network is one matrix `W`, 27 by 27. The last symbol picks its row. The row holds the logits, and a softmax makes them a distribution. Such a table with a vector for each token is an **embedding**; to pick row a is the same as to multiply by a
 # vector that is zero but for a one at place a, only faster:
@@ -699,8 +706,8 @@ torch.testing.assert_close(W[x[:5]], F.embedding(x[:5], W))
 print(f"{len(ids):,} letters:", letters[:60])
 
 # %% [markdown]
-# How should the row of logits change, when the symbol y came? Its loss is −log of the softmax at y. The derivative of that with respect to the logits is the simplest formula of the field: **p − y**, the predicted distribution minus the one that
-# is 1 at what came and 0 elsewhere. (In an exercise you derive it.) Too much probability on what did not come: push down. Too little on what came: push up. Check it against torch, which finds gradients by itself:
+# How should the row of logits change, when the symbol y came? Its loss is −ln of the softmax at y. The derivative of that with respect to the logits is the simplest formula of the field: **p − y**, the predicted distribution minus y written as one:
+# 1 at what came and 0 elsewhere. (For a row w of logits the loss is $\ln\sum_j e^{w_j} - w_y$. Differentiate with respect to $w_i$: the first part gives $e^{w_i} / \sum_j e^{w_j} = p_i$, the second takes 1 away where i is what came.) Too much probability on what did not come: push down. Too little on what came: push up. Check it against torch, which finds gradients by itself:
 
 # %%
 def loss_of(W, x, y):
@@ -782,7 +789,7 @@ for rate, color in ((2, GREEN), (20, BLUE), (200, VERMILLION)):
     assert (bits[-20:].max() > 4) == (rate == 200)
 ax.set(xlabel="step", ylabel="bits per letter")
 show(fig, alt="Three learning rates: 2 falls slowly, 20 falls fast and stays low, 200 jumps "
-              "up and down above both and does not settle.")
+              "up and down and does not settle.")
 
 # %% [markdown]
 # A tenth of it is slow. Ten times as much overshoots: each step jumps over the bottom of the valley and lands on the other side, as high up or higher. This is the most important single number of all training, and lessons 08 and 11 are about it.
@@ -800,13 +807,13 @@ show(fig, alt="Three learning rates: 2 falls slowly, 20 falls fast and stays low
 # %% [markdown]
 # ## 8. A network that generalises
 #
-# Why take this road, if it only leads to counting? Because it does not end there. A table cannot be made six symbols long, it would have 256⁷ places. A network can. Bengio et al. (2003) built such a language model that beat the n-grams of its day, and every model of this course is its
+# Why take this road, if it only leads to counting? Because it does not end there. A table with a place for everything cannot look six symbols back, it would have 256⁷ places; and that of section 4, which keeps only what occurred, knows nothing of the rest. A network can. Bengio et al. (2003) built such a language model that beat the n-grams of its day, and every model of this course is its
 # descendant:
 #
 # 1. each of the last six symbols is looked up in *one* embedding table: six vectors of 16 numbers;
-# 2. they are laid end to end, 96 numbers, and a matrix turns these into 128 others: the **hidden layer**;
-# 3. each is bent by tanh, which squeezes it between −1 and 1 (without a bend, two matrices in a row are only one matrix);
-# 4. a second matrix turns the 128 into 256 logits.
+# 2. they are laid end to end, 96 numbers, and a matrix turns these into 128 others;
+# 3. each of these is bent by tanh, which squeezes it between −1 and 1 (without a bend, two matrices in a row are only one matrix). The results are the **hidden layer**, hidden because they are neither input nor output;
+# 4. a second matrix turns the 128 into 256 logits. (After each matrix a learned number is added to every result: `a` and `b` in the code.)
 #
 # Two matrices with a bend between them are a **multi-layer perceptron**, MLP for short.
 
@@ -880,7 +887,7 @@ def network_probabilities(w, ids):
 # %%
 network = train_network(seed=0, steps=1200)
 by_network, by_counts = network_probabilities(network, unseen), back_off(tables, unseen, chosen)
-for name, p in (("bigram, the same size", back_off(tables[:2], unseen, chosen)),
+for name, p in (("bigram, backing off", back_off(tables[:2], unseen, chosen)),
                 ("trigram, backing off", back_off(tables[:3], unseen, chosen)),
                 ("network, 6 symbols back", by_network),
                 ("7-gram, backing off", by_counts)):  # fmt: skip
@@ -921,7 +928,8 @@ assert 0 < s and mixture < mean_bits(by_counts)
 # The table is ahead nearly everywhere. But its lead is large where the context is well known, and small where little of it was ever seen; there it, too, has only shorter memories to go by. In those rows the two know *different* things: half of one and half of the other is better than either. The network can say something about a
 # context that it never met, because it does not treat contexts as mere names: those that *look alike to its embedding* get similar answers. So a mixture beats the table alone, if the network gets the share that suits it. Bengio et al. (2003) found the same with words.
 #
-# What does "look alike" mean? Each symbol has its 16 numbers. Nobody said which symbols belong together. Draw the two directions in which the vectors of frequent symbols differ most:
+# What does "look alike" mean? Each symbol has its 16 numbers. Nobody said which symbols belong together. Draw the two directions in which the vectors of frequent symbols differ most (red: small vowels, blue: other small letters, green: capitals, purple: the rest). Then list
+# which are nearest to which, by the cosine of the angle between two vectors: 1 for the same direction, 0 for nothing in common:
 
 # %%
 times = np.bincount(train, minlength=V)
@@ -963,7 +971,7 @@ assert own > other + 0.1
 # %% [markdown]
 # ## 9. The ladder
 #
-# All rungs side by side, each on all nine megabytes, with three orders of the books, takes some minutes. So it is a recorded experiment. Look not only at where the lines end, but at how they fall while more text is read:
+# All rungs side by side, each on up to nine megabytes, with three orders of the books, takes some minutes. So it is a recorded experiment. Here are five of them: the thin lines are means over the orders, the bands say how sure these are, and the thick line was computed on your machine just now. Look not only at where the lines end, but at how they fall while more text is read:
 
 # %%
 record = recorded("03.ladder")
@@ -986,10 +994,10 @@ print(record.sentence())
 print(live_sentence(record, "bigram, add-k", curve))
 
 # %% [markdown]
-# The bigram has learned all it can after some hundred kilobytes: more text does not help a model that cannot hold more. The long table is still falling at the right edge; the more text, the more of what comes has been seen. (The network is shown after so many positions of training, three million in all.) Two questions
+# The bigram has learned all it can after a few hundred kilobytes: more text does not help a model that cannot hold more. The long table is still falling at the right edge; the more text, the more of what comes has been seen. (The network is shown after so many positions of training, three million in all.) Two questions
 # of this whole field are in this picture: how much can a model hold, and how much text is there? Lesson 18 turns them into laws.
 #
-# The figure of section 4 must be on these lines, too:
+# The record also holds the 7-gram of section 4, which the picture leaves out. At one megabyte the two figures must agree:
 
 # %%
 at_one = np.searchsorted(record.x("7-gram, backing off"), 1.0)
@@ -1001,7 +1009,7 @@ assert abs(here - there) < 0.02
 # %% [markdown]
 # And your GPT of lesson 00? It never saw these books either: all lessons hold out the same documents. Measure it, and put it on the ladder. `ladder.add` keeps the figure, in a file of yours; later lessons add theirs.
 #
-# **Before you run the cell**: above or below the long table?
+# **Before you run the cell**: better or worse than the long table?
 
 # %%
 run = model_from("00")
@@ -1019,7 +1027,7 @@ assert gpt_bits < 3
 # Are you surprised? A GPT that trained for a minute or two does not tower over a good table from the nineties. Most likely the table is ahead: it has read all nine megabytes, each byte, and it keeps all that it has read. The GPT saw a million tokens or fewer, not only of books, and holds what it learned in fewer numbers. Its strength is that it goes
 # on improving where the table cannot: with more steps, with more parameters, and with what stood a hundred tokens ago. The default run of `pretrain` ends at 1.72 on its held-out books after three minutes ([README](../README.md)): about where the table is, or a little below. From here on, *less than 1.8 bits per byte on this text* is a claim worth making.
 #
-# Numbers are one thing. Read what the rungs write, each from the same beginning:
+# Numbers are one thing. Read what the rungs write, each from the same beginning. (These tables have read all nine megabytes, the network of section 8 one.)
 
 # %%
 tables_all = [count(grams(everything, n)) for n in orders]
@@ -1057,9 +1065,9 @@ print("     GPT:", run.tokenizer.decode(new).replace("\n", "⏎"))
 #
 # ## 10. One paper
 #
-# **Shannon 1951, [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x).** Lesson 00 took single letters from it. Now read the first section: n-grams of letters, then words. *What was held fixed* when he went from one letter to two and three? *What would
-# change your mind* about his table of words: does a law fitted to frequent words hold for rare ones? *Which number can you recompute?* He has no computer, so he uses Zipf's law: the n-th most frequent word has the probability 0.1/n. The sum of these reaches one, he writes,
-# at n = 8,727, and the words' entropy is then 11.82 bits (Shannon 1951). Recompute both:
+# **Shannon 1951, [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x).** Lesson 00 took single letters from it. Now read its section 2: n-grams of letters, then words. *What was held fixed* when he went from one letter to two and three? *What would
+# change your mind* about his line through the words (his figure 1): does a law fitted to frequent words hold for rare ones? *Which number can you recompute?* He has no computer, so he uses Zipf's law: the n-th most frequent word has the probability 0.1/n. The sum of these reaches one, he writes,
+# at n = 8,727, and the words' entropy is then 11.82 bits, or 2.62 for each of a word's 4.5 letters (Shannon 1951; he rounds down). Recompute them:
 
 # %%
 def zipf(last):
@@ -1087,6 +1095,8 @@ print(f"{lowest.name}: {lowest.bits_per_byte:.2f} bits per byte; with its space,
       f"letters costs {5.5 * lowest.bits_per_byte:.1f} bits; Shannon 1951 had 11.82")
 
 # %% [markdown]
+# Compare that with the corrected sum, not with 11.82. And mind what differs: the sum prices single words without their neighbours; the rung sees what came before, and pays for capitals, commas and ends of lines, too.
+#
 # > **Your turn: 03.9 `cache_model`** (25 min), unaided: the assistant stays off.
 #
 # ## Summary

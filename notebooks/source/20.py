@@ -108,8 +108,8 @@ for name, numbers, color in (("parameters", held, BLUE), ("FLOPs a token", paid,
 ax.set(xlabel="experts E (2 of them active)", ylabel="times one MLP", xticks=counts, yticks=counts)
 ax.set(xticklabels=counts, yticklabels=counts)
 ax.minorticks_off()
-show(fig, alt="Against the number of experts, parameters rise in proportion, to 64 times one MLP; the "
-              "FLOPs of a token stay at twice one MLP from two experts on.")
+show(fig, alt="Against the number of experts, parameters rise in proportion, to 64 times one MLP; "
+              "the FLOPs of a token stay at twice one MLP from two experts on.")
 
 # %% [markdown]
 # Parameters grow with E; the work of a token grows with k. The parameters that one token really meets are the **active
@@ -160,14 +160,15 @@ w = torch.randn(E, C, generator=g) / math.sqrt(C)
 probs, chosen, weights = router(x, w, k)
 
 # %%
-fig = heatmap(probs, [f"token {n}" for n in range(N)], [f"expert {e}" for e in range(E)],
-              title="probabilities; the chosen ones have a frame", numbers=True)
+fig, ax = figure(width=5.2, height=3.2)
+heatmap(probs, title="probabilities; the chosen ones have a frame", ax=ax, numbers=True)
+ax.set(xlabel="expert", ylabel="token")
 for n, row in enumerate(chosen.tolist()):
     for e in row:
-        frame = Rectangle((e - 0.47, n - 0.47), 0.94, 0.94, fill=False, edgecolor=ORANGE, linewidth=3)
-        fig.axes[0].add_patch(frame)
-show(fig, alt="Seven rows of five probabilities; in each row the two largest have an orange frame, in "
-              "different columns for different tokens.")
+        frame = Rectangle((e - 0.47, n - 0.47), 0.94, 0.94, fill=False, edgecolor=ORANGE, lw=3)
+        ax.add_patch(frame)
+show(fig, alt="Seven rows of five probabilities; in each row the two largest have an orange frame, "
+              "in different columns for different tokens.")
 torch.testing.assert_close(weights.sum(1), torch.ones(N))
 print("token 0 visits experts", chosen[0].tolist(), "with weights", weights[0])
 
@@ -258,8 +259,8 @@ for ax, rows, title in ((axes[0], torch.arange(N * k), "visits in the order of t
                         (axes[1], order, "sorted by expert: five blocks")):
     heatmap(torch.stack([rows // k, visits[rows]]), ["token", "expert"], [""] * (N * k), title, ax,
             numbers=True, vmax=N)
-show(fig, alt="Two tables of fourteen columns, token above expert. In the upper one the tokens are in "
-              "order, in the lower one the experts are.")
+show(fig, alt="Two tables of fourteen columns, token above expert. In the upper one the tokens are "
+              "in order, in the lower one the experts are.")
 print("visits of each expert:", torch.bincount(visits, minlength=E).tolist())
 
 # %%
@@ -308,7 +309,7 @@ for name, way in (("token by token", token_by_token), ("dispatched", dispatched)
 # Now train one. The model is a small GPT of one block, with 8 experts of which each token visits 1. To make everything visible, a token is
 # one byte, that is, one letter. The text is a dozen books.
 #
-# At every step, write down which share of the visits each expert got. Even would be one eighth, 0.125.
+# At every step, write down which share of the visits each expert got. Even would be one eighth.
 
 # %%
 usable, _ = usable_domains(["books", "drama", "speeches", "docs"])
@@ -378,11 +379,11 @@ for seed, (ax, (_, shares, _)) in enumerate(zip(axes, alone)):
     ax.set(xlabel="step", aspect="auto")
 axes[0].set_ylabel("expert")
 fig.colorbar(axes[0].images[0], ax=axes, label="share of the visits")
-show(fig, alt="Three pictures of eight rows, one an expert, over 200 steps: at almost every step one "
-              "row is bright and the others are dark; now and then another row takes over.")
+show(fig, alt="Three pictures of eight rows, one an expert, over 200 steps: at almost every step "
+              "one row is bright and the others are dark; now and then another row takes over.")
 ends = ", ".join(f"{share:.2f}" for share in largest(alone))
-print(f"Live, 3 seeds: the busiest expert's share at the end lies between {min(largest(alone)):.2f} "
-      f"and {max(largest(alone)):.2f} ({ends}); even is {1 / E:.3f}")
+print(f"Live, 3 seeds: the busiest expert's share at the end, between {min(largest(alone)):.2f} and "
+      f"{max(largest(alone)):.2f} ({ends}); even is {1 / E}")
 early = torch.stack([shares[20:120].max(1).values.mean() for _, shares, _ in alone])
 print(f"steps 20 to 120: the busiest takes {early.min():.2f} or more of a batch, on average")
 assert early.min() > 0.5
@@ -395,9 +396,9 @@ assert early.min() > 0.5
 # useful one; the router, which hears only of the experts it chose, gives it more weight. An expert without tokens gets no gradient, and stays
 # as it was drawn.
 #
-# Look at the picture again: it shows two kinds of trouble. Where one row stays bright, the router has collapsed for good. Where the
-# bright row changes, the router is *unstable*: it throws all tokens from one expert to the next. Some runs find a way out by
-# themselves, late. You have paid for eight experts all the while, and used one.
+# Look at the picture again: it shows two kinds of trouble. Where one row stays bright, the router has collapsed. Where the bright row
+# changes, the router is *unstable*: it throws all tokens from one expert to the next, and each of them forgets while it waits. Either way
+# you have paid for eight experts, and at any moment used one.
 #
 # > **Your turn: 20.8 `healthy`** (10 min): a monitor that tells collapsed, unstable and balanced apart.
 
@@ -448,7 +449,8 @@ torch.testing.assert_close(torch.stack([even, one_takes_all]), torch.tensor([1.0
 mixture = alone[0][0].blocks[0].mlp
 with torch.no_grad():
     torch.testing.assert_close(unevenness(mixture.probs, mixture.chosen), balance_loss(alone[0][0]))
-print("of the last batch of section 4:", f"{unevenness(mixture.probs, mixture.chosen):.2f}")
+print(f"a run of section 4, last batch: busiest {shares_of(mixture.chosen).max():.2f}, "
+      f"unevenness {unevenness(mixture.probs, mixture.chosen):.2f}")
 
 # %% [markdown]
 # Why the product of two things that say nearly the same? Because $f$ counts choices, and a count has no gradient. $P$ has one. The
@@ -504,24 +506,25 @@ for name, runs, color, style in arms:
 ax.axhline(1 / E, color=GREY, linestyle=":")
 ax.text(2, 1 / E + 0.015, "even", color=GREY)
 ax.set(xlabel="step", ylabel="share of the busiest expert", ylim=(0, 1))
-show(fig, alt="Live, mean of three seeds: all three rise to nearly one within twenty steps; the nudge "
-              "comes down to about 0.2, the second loss more slowly, left alone stays highest.")
+show(fig, alt="Live, mean of three seeds: all three rise to nearly one within twenty steps; the "
+              "nudge and the second loss come down after step 100, left alone stays near 0.9.")
 
 # %%
 print("at the end        busiest expert   cross-entropy, nats per byte   (mean of 3 seeds)")
 for name, runs, *_ in arms:
     nats = [losses[-30:].mean().item() for _, _, losses in runs]
     print(f"{name:<16} {sum(largest(runs)) / 3:>15.2f} {sum(nats) / 3:>20.2f}")
-    print(f"    Live, 3 seeds: busiest between {min(largest(runs)):.2f} and {max(largest(runs)):.2f}, "
-          f"nats between {min(nats):.2f} and {max(nats):.2f}")
+    print(f"    Live, 3 seeds: busiest between {min(largest(runs)):.2f} and "
+          f"{max(largest(runs)):.2f}, nats between {min(nats):.2f} and {max(nats):.2f}")
 assert sum(largest(by_nudge)) < sum(largest(alone)) > sum(largest(by_loss))
 
 # %% [markdown]
-# Both bring the load down from where it was. The nudge does not argue with the prediction. The second loss has to, and 200 steps are too few to
-# say how that ends: look at how far the seeds lie apart before you call one of the losses better. Real runs are thousands of times longer, and
-# both methods are in use.
+# Both bring the load down. Now look at the last column, and at how far the seeds lie apart: nobody could tell from the loss that one of these
+# arms leaves seven experts idle. A collapsed mixture is a smaller dense model, and a smaller dense model learns letters just as well for 200
+# steps. So a run can waste most of its parameters for days without a sign. (Nor does this table say which of the two remedies is better. Both
+# are in use.)
 #
-# What none of them does: say *which* tokens belong together. They only say "not all here".
+# What none of them does is say *which* tokens belong together. They only say "not all here".
 
 # %% [markdown] tags=["slide"]
 # ### Two ways to balance
@@ -549,9 +552,10 @@ assert sum(largest(by_nudge)) < sum(largest(alone)) > sum(largest(by_loss))
 factors = torch.linspace(0.5, 4, 36)
 windows = torch.tensor(list(unseen.encode()))[: 64 * LENGTH].view(64, LENGTH)
 fig, ax = figure(width=7, height=3)
-for name, (model, *_), color in (("left alone", alone[0], VERMILLION), ("nudge", by_nudge[0], BLUE)):
+for name, runs, color in (("left alone", alone, VERMILLION), ("nudge", by_nudge, BLUE)):
+    model = runs[0][0].eval()
     with torch.no_grad():
-        model.eval()(windows)
+        model(windows)
     visits = shares_of(model.blocks[0].mlp.chosen) * windows.numel()
     room = factors[:, None] * windows.numel() / E
     lost = (visits - room).clamp(min=0).sum(1) / windows.numel()  # k = 1: visits lost = tokens lost
@@ -560,12 +564,12 @@ for name, (model, *_), color in (("left alone", alone[0], VERMILLION), ("nudge",
     at_one, at_two = (lost[(factors - f).abs().argmin()].item() for f in (1.0, 2.0))
     print(f"{name:<11} dropped at a factor of 1: {at_one:.0%}, of 2: {at_two:.0%}")
 ax.set(xlabel="capacity factor", ylabel="share of tokens dropped", ylim=(0, 1))
-show(fig, alt="Share of dropped tokens against the capacity factor: for the nudged router it falls to "
-              "nearly zero by a factor of two; for the one left alone it is higher at each factor.")
+show(fig, alt="Share of dropped tokens against the capacity factor: for the nudged router it falls "
+              "to zero by a factor of about three; for the one left alone it is higher at each factor.")
 
 # %% [markdown]
-# Even a balanced router drops some at a factor of 1: it is even over many batches, not in each. A factor of 2 keeps nearly all, and makes every
-# buffer twice as large as it need be, with the empty half multiplied like the rest. Balance is worth money here.
+# Even the nudged router drops many at a factor of 1: it is even over many batches, not in each, and this text is new to it. A larger factor keeps
+# more, and makes every buffer larger, with the empty places multiplied like the rest. Balance is worth money here.
 #
 # **What breaks if** places are given out in order, to a batch that holds several texts? A token's place then depends on who came first. Put
 # other texts before yours, and your text gets another answer:
@@ -632,7 +636,7 @@ assert abs(sizes["Mixtral 8x7B"][0] / 46.7e9 - 1) < 0.002
 # 8 times 7 is 56, but only the MLPs are there eight times.
 #
 # The second model (Yang et al. 2025, [Qwen3 Technical Report](https://arxiv.org/abs/2505.09388)) has a newer shape: many narrow experts, a
-# small part of them active. Its name gives both sizes.
+# small part of them active. Its name gives both sizes, rounded down.
 #
 # For whom is this good? While one user's text is written, one token at a time, the time goes into reading weights from memory, and only the active ones
 # are read: a mixture writes fast for its quality, if you have the memory. With many users at once, every expert is asked by
@@ -662,12 +666,12 @@ fig, ax = figure(width=9.5, height=2.6)
 for i in range(4 * LENGTH):
     row, column = divmod(i, LENGTH)
     color = [*CYCLE, GREY][where[i]]
-    ax.text(column, -1.5 * row, visible(letters[i]), ha="center", parse_math=False, family="monospace")
-    ax.text(column, -1.5 * row - 0.55, str(where[i].item()), ha="center", color=color, size=8)
+    ax.text(column, -1.5 * row, visible(letters[i]), ha="center", parse_math=False, size=11)
+    ax.text(column, -1.5 * row - 0.6, str(where[i].item()), ha="center", color=color, weight="bold")
 ax.set(xlim=(-1, LENGTH), ylim=(-5.4, 0.8))
 ax.axis("off")
-show(fig, alt="Four lines of a book with a digit from 0 to 7 under each letter; the same letter mostly "
-              "has the same digit, wherever it stands.")
+show(fig, alt="Four lines of a book with a digit from 0 to 7 under each letter; the same letter "
+              "mostly has the same digit, wherever it stands.")
 print("the first line:", "".join(letters[:LENGTH]).replace("\n", "⏎"))
 print("its experts:   ", "".join(map(str, where[:LENGTH].tolist())))
 
@@ -675,11 +679,12 @@ print("its experts:   ", "".join(map(str, where[:LENGTH].tolist())))
 often = [c for c, _ in Counter(letters).most_common(28)]
 rows = torch.stack([shares_of(where[[c == letter for letter in letters]][:, None]) for c in often])
 fig, ax = figure(width=9.5, height=3)
-heatmap(rows.T, [f"expert {e}" for e in range(E)], often, "where each letter goes", ax, vmin=0, vmax=1)
+heatmap(rows.T, None, often, "where each letter goes", ax, vmin=0, vmax=1)
 ax.tick_params("x", labelrotation=0)
+ax.set(ylabel="expert", yticks=range(E))
 fig.colorbar(ax.images[0], ax=ax, label="share of its visits")
-show(fig, alt="A column for each frequent letter, a row for each expert: most columns have one or two "
-              "bright squares.")
+show(fig, alt="A column for each frequent letter, a row for each expert: most columns have one or "
+              "two bright squares.")
 for e in range(E):
     mine = [c for c, row in zip(often, rows) if row.argmax() == e]
     print(f"expert {e}: {' '.join(map(visible, mine))}")
@@ -727,7 +732,8 @@ print("arm                      active    total   tokens read   bits per byte at
 for arm in record.arms:
     active, total, tokens = (record.numbers(arm, name).mean()
                              for name in ("active_parameters", "parameters", "tokens"))
-    print(f"{arm:<22} {active:>8,.0f} {total:>8,.0f} {tokens:>13,.0f} {record.mean(arm)[-1]:>13.3f}")
+    end = record.mean(arm)[-1]
+    print(f"{arm:<22} {active:>8,.0f} {total:>8,.0f} {tokens:>13,.0f} {end:>13.3f}")
 
 # %%
 live = record.live() if usable[0] == "books" else None
@@ -737,8 +743,8 @@ plot_record(ax, record, ["dense", "2 of 8", "dense, wide"])
 if live:
     plot_live(ax, live.x, live.y, "")
     print(live_sentence(record, "dense", live))
-show(fig, alt="Bits per byte against training FLOPs: the mixture with two of eight experts ends lowest, "
-              "the dense model a little above it, the wide dense model far above both.")
+show(fig, alt="Bits per byte against training FLOPs: the mixture with two of eight experts ends "
+              "lowest, the dense model a little above it, the wide dense model far above both.")
 print(record.sentence())
 
 # %% [markdown]
@@ -801,7 +807,7 @@ attention = 2 * width * (32 + 8) * 128  # queries and output, keys and values
 an_expert = 3 * width * 14_336
 rest = layers * (attention + experts * width + 2 * width) + 2 * vocabulary * width + width
 total, works = (rest + layers * n * an_expert for n in (experts, active))
-print(f"recomputed: {total / 1e9:.1f} and {works / 1e9:.1f} billion, printed in the paper: 47 and 13")
+print(f"recomputed: {total / 1e9:.1f} and {works / 1e9:.1f} billion; in the paper: 47 and 13")
 assert abs(total / 47e9 - 1) < 0.01 and abs(works / 13e9 - 1) < 0.01
 
 # %% [markdown]

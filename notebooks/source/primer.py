@@ -64,7 +64,8 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 # *Three questions from school. Say the answer aloud, then open it.*
 #
 # <details><summary>What is the slope of x² at x = 3?</summary>6. The derivative of x² is 2x: near 3, when x grows by a little, x² grows by six times that.</details>
-# <details><summary>What is the logarithm of a product?</summary>The sum of the logarithms. log₂(8 · 4) = 3 + 2.</details>
+# <details><summary>What is the logarithm of a product?</summary>The sum of the logarithms. log₂ 8 asks which power of 2 makes 8. It is 3, for 2³ = 8. So
+# log₂(8 · 4) = 3 + 2. The logarithm of a quotient is the difference: log₂(8 / 4) = 3 − 2.</details>
 # <details><summary>A die shows a six with probability 1/6. With which probability do two throws show two sixes?</summary>1/6 · 1/6 = 1/36. Probabilities of
 # independent things multiply.</details>
 
@@ -91,8 +92,8 @@ b.append(1)
 print("a is now", a)
 
 # %% [markdown]
-# A **tensor** is a block of numbers of one kind, arranged along some axes. Everything in this course is one: a text, a batch of texts, the parameters of a
-# model. Tensors have the second fact in a sharper form. A slice of a *list* is a new list. A slice of a *tensor* is a **view**: it has a shape of its own, but the
+# A **tensor** is a block of numbers of one kind, arranged along some axes. PyTorch, the library that this course is written with (`import torch`), computes with
+# them. Everything in this course is one: a text, a batch of texts, the parameters of a model (the numbers in it that training sets). Tensors have the second fact in a sharper form. A slice of a *list* is a new list. A slice of a *tensor* is a **view**: it has a shape of its own, but the
 # numbers are those of the original.
 
 # %%
@@ -161,7 +162,7 @@ stretched = a.expand(5, 3) + b[None].expand(5, 3)  # the same, written out
 torch.testing.assert_close(a + b, stretched)
 
 # %% [markdown]
-# Each number of `a` meets each number of `b`. (`b[None]` puts an axis of size 1 in front.)
+# Each number of `a` meets each number of `b`. (`b[None]` puts an axis of size 1 in front. `assert_close` complains unless two tensors are equal but for rounding.)
 #
 # Now divide each town's rain by the town's total. The totals are (3,) without `keepdim`, and (3, 1) with it. Under (3, 4), the first does not fit: 3 stands below 4, an error.
 # The second does: 1 stands below 4 and is stretched. An error is the lucky case. **What breaks if** the table is square?
@@ -192,7 +193,7 @@ print(f"with both of one shape:       {((prediction[:, 0] - answers) ** 2).mean(
 
 # %% [markdown]
 # Each prediction was compared with all 20 answers. A model that trains on this loss learns something, only not what you wanted. Watch: the inputs are x, the answers are 2x, and
-# the model has one number, the slope w. Here is the loss for each w, computed in both ways.
+# the model says w · x, with one number to learn, the slope w. Here is the loss for each w, computed in both ways.
 
 # %%
 x = torch.linspace(-1.5, 1.5, 20)
@@ -212,7 +213,7 @@ print(f"lowest loss: right at w = {slopes[good.argmin()]:.2f}, "
       f"broadcast by mistake at w = {slopes[bad.argmin()].abs():.2f}")
 
 # %% [markdown]
-# The wrong loss is lowest where the model ignores its input. It falls during training, it looks well-behaved, and it teaches the model to say the mean. One line
+# The wrong loss is lowest where the model ignores its input. It falls during training, it looks well-behaved, and it teaches the model to say the mean of the answers, here 0. One line
 # prevents it: `assert prediction.shape == answers.shape`.
 
 # %% [markdown] tags=["slide"]
@@ -225,7 +226,7 @@ print(f"lowest loss: right at w = {slopes[good.argmin()]:.2f}, "
 # %% [markdown]
 # ## 3. Matrix products as shapes
 #
-# A product `x @ w` of a matrix (T, C) and a matrix (C, D) has the shape (T, D). The two inner sizes must be equal, and they vanish. What remains is what stood outside. That is the whole
+# A matrix is a tensor with two axes. A product `x @ w` of a matrix (T, C) and a matrix (C, D) has the shape (T, D). The two inner sizes must be equal, and they vanish. What remains is what stood outside. That is the whole
 # grammar, and it is enough to read most of the code in this course.
 #
 # What is inside? Entry (t, d) is row t of the first times column d of the second: multiply them number by number and add up.
@@ -264,7 +265,7 @@ show(fig, alt="Three grids: row 1 of x, 5 by 3, and column 2 of w, 3 by 4, are c
               "the one coloured entry in row 1, column 2 of x @ w, 5 by 4.")  # fmt: skip
 
 # %% [markdown]
-# There is a second way to read the same product, and the course uses it as often: **row t of the result is a mixture of the rows of w**, and row t of x says how much of each.
+# There is a second way to read the same product, and the course uses it as often: **row t of the result is a mixture of the rows of w**, and row t of x says how much of each (the amount may be negative).
 
 # %%
 mixture = x[1, 0] * w[0] + x[1, 1] * w[1] + x[1, 2] * w[2]
@@ -273,7 +274,7 @@ print("row 1 of x @ w mixes the rows of w:", [round(v, 2) for v in mixture.tolis
 
 # %% [markdown]
 # The cost: there are T · D entries, and each takes C multiplications, so T · C · D in all. More axes in front are a stack of matrices, and each of them is multiplied:
-# (B, T, C) @ (C, D) is (B, T, D). And one thing to stumble over: `torch.nn.Linear(C, D)` stores its matrix the other way round, as (D, C), and computes `x @ weight.T + bias`, where `.T`
+# (B, T, C) @ (C, D) is (B, T, D). And one thing to stumble over: `torch.nn.Linear(C, D)`, PyTorch's matrix product with an offset (its `bias`), stores its matrix the other way round, as (D, C), and computes `x @ weight.T + bias`, where `.T`
 # swaps rows and columns.
 
 # %%
@@ -293,7 +294,8 @@ print(f"1,024 rows through a matrix 768 × 3,072: {1024 * 768 * 3072:,} multipli
 # ## 4. Derivatives and the chain rule
 #
 # A derivative answers one question: *if this number grows by a little, by how many times that does the result grow?* You can always measure it. Go a little to the right, a little to
-# the left, and divide the change of the result by the distance. That is a **central difference**.
+# the left, and divide the change of the result by the distance. That is a **central difference**. (e is a number, about 2.7, chosen so that eˣ is its own slope. The logarithm to the base e is ln, the
+# *natural* logarithm. Python's `math.log` is ln, and `log` without a base means ln on this page as well.)
 
 # %%
 def slope(f, x, h=1e-4):
@@ -346,7 +348,8 @@ show(fig, alt="Five boxes in a row: w = 3, u = 6, z = 2, d = -3, L = 9, joined b
               "b = -4 and y = 5 come in from below.")  # fmt: skip
 
 # %% [markdown]
-# **Predict.** If w grows by a little, by how many times that does L grow? It is the derivative dL/dw. Use the **chain rule**: in a chain, the slopes of the links multiply.
+# **Predict.** If w grows by a little, by how many times that does L grow? It is the derivative dL/dw. Use the **chain rule**: in a chain, the slopes of the links multiply. (Three
+# times as fast, and then twice as fast as that, is six times as fast.)
 
 # %%
 guess = None
@@ -376,7 +379,7 @@ print(f"by the chain rule {dL_dw:g}, measured {measured:.3f}")
 # One walk gave the derivative with respect to *every* number on the way. With respect to b it is −6 as well, and with respect to x it is −6 · w = −18, with no new
 # work. Measuring would have taken a new experiment for each.
 #
-# One more rule, and you know all of it. If a number is used **twice**, it reaches the result on two roads, and the contributions **add up**. Take L = a · a + a. Through the product, a has
+# One more rule, and you know all of it. If a number is used **more than once**, it reaches the result on several roads, and the contributions **add up**. Take L = a · a + a. Through the product, a has
 # the slope a on the one side and a on the other; through the sum, 1. Together that is 2a + 1.
 
 # %%
@@ -401,7 +404,9 @@ print(f"three roads: {a:g} + {a:g} + 1 = {a + a + 1:g}, "
 # ### From scores to probabilities
 #
 # A language model gives each possible next word a score, any number. To make probabilities of them, take e to the power of each score, which is positive, and divide by the sum. That is
-# the **softmax**.
+# the **softmax**. With exp(s) for eˢ, and Σ for the sum over all words:
+#
+# pᵢ = exp(sᵢ) / Σ exp(sⱼ)
 
 # %%
 def naive_softmax(scores):  # (…, V) → (…, V)
@@ -428,8 +433,8 @@ largest = math.log(torch.finfo(torch.float32).max)
 print(f"e to the power of more than {largest:.1f} is infinite in float32")
 
 # %% [markdown]
-# Infinity divided by infinity is not a number: `nan`. It is the first thing that many people see of their own model. The mend is a property of softmax: **only differences of scores
-# matter**. Add the same c to all scores, and each power is multiplied by e to the power of c, above and below the line; it cancels. So subtract the largest score first. The largest power is then 1, and nothing
+# A number too large for its kind becomes infinite. That is an **overflow**. (float32, 32 bits for each number, is what PyTorch takes unless you say otherwise.) Infinity divided by infinity is not a number: `nan`. It is the first thing that many people see of their own model. The mend is a property of softmax: **only differences of scores
+# matter**. Add the same c to all scores, and each power is multiplied by exp(c), above and below the line; it cancels. So subtract the largest score first. The largest power is then e⁰ = 1, and nothing
 # can overflow.
 
 # %%
@@ -446,7 +451,7 @@ torch.testing.assert_close(softmax(1000 * scores), torch.softmax(1000 * scores, 
 #
 # log Σ exp(sᵢ) = m + log Σ exp(sᵢ − m)
 #
-# It is a soft maximum: never below the largest score, and at most log V above it for V scores.
+# For each power is exp(m) · exp(sᵢ − m), so exp(m) can be taken out of the sum, and the logarithm of a product is a sum. It is a soft maximum: never below the largest score, and at most log V above it for V scores.
 
 # %%
 def log_sum_exp(scores):  # (…, V) → (…)
@@ -475,7 +480,7 @@ print(f"likelihood of {len(text)} words: {likelihood:.2e}; minus log2 of it: {bi
 print(f"likelihood of 1000 words of 1/8 each: {(1 / 8) ** 1000}; in bits: {1000 * 3}")
 
 # %% [markdown]
-# The likelihood of a long text underflows: it is smaller than any number the machine can hold above zero. So everyone takes the logarithm, where products are sums, and turns the sign round, so that it is a cost. Divided by the number of words it is
+# The likelihood of a long text underflows: it is smaller than any number the machine can hold above zero. So everyone takes the logarithm, where products are sums. The logarithm of a probability is never above 0; turn the sign round, and it is a cost. Divided by the number of words it is
 # the **cross-entropy**, the loss of every language model: *the mean of minus the log of the probability that the model gave to what really came*. In the logarithm to base 2 it is counted in **bits**, in the natural one in
 # **nats**; one bit is ln 2 ≈ 0.69 nats.
 #
@@ -515,8 +520,8 @@ assert abs(q[loss.argmin()] - shares["the"]) < 0.02
 #
 # ### Why the gradient is p − y
 #
-# The loss of one prediction is the log-sum-exp of the scores, minus the score of the word that came. (Minus the log of a softmax is just that.) So what is its derivative with respect to score i? The log-sum-exp contributes
-# exp(sᵢ) / Σ exp(sⱼ): that is pᵢ, the softmax itself. The second part contributes −1 for the word that came and 0 for the others. Write y for the vector that has a 1 there and zeros elsewhere, the **one-hot** vector.
+# The loss of one prediction is the log-sum-exp of the scores, minus the score of the word that came. (Minus the log of a softmax is just that, for the log of a quotient is a difference.) So what is its derivative with respect to score i? Go through the log-sum-exp backwards.
+# The logarithm has the slope 1 / Σ exp(sⱼ), the sum has the slope 1 towards each of its terms, and exp(sᵢ) has the slope exp(sᵢ). They multiply to exp(sᵢ) / Σ exp(sⱼ): that is pᵢ, the softmax itself. The second part contributes −1 for the word that came and 0 for the others. Write y for the vector (a row of V numbers) that has a 1 there and zeros elsewhere, the **one-hot** vector.
 # The gradient is **p − y**.
 
 # %%
@@ -548,7 +553,8 @@ show(fig, alt="Bars of p: 0.67, 0.24, 0.09. Arrows push the bar of the word that
               "and the other two down to zero.")  # fmt: skip
 
 # %% [markdown]
-# Training steps against the gradient, so it pushes each score by y − p: up for what came, down for all else, and by no more than the model was wrong. A model that is right and sure is left alone.
+# Training steps against the gradient, so it pushes each *score* in proportion to y − p: up for what came, down for all else, and the less, the less the model was wrong. (The arrows show how strong the push is. The
+# bars move because the scores do.) A model that is right and sure is left alone.
 
 # %% [markdown] tags=["slide"]
 # ### The loss, and its gradient
@@ -582,7 +588,8 @@ print(posixpath.normpath("/home/ada/books/../plays"))
 #
 # ## 7. Autograd in sixty lines
 #
-# In section 4 you walked backwards by hand. The walk was mechanical: each box needed to know what it was made of, and the local slope towards each of these. So let the numbers remember that themselves:
+# In section 4 you walked backwards by hand. The walk was mechanical: each box needed to know what it was made of, and the local slope towards each of these. So let the numbers remember that themselves. A program that does
+# it, and then walks back, is called **autograd**, for automatic differentiation:
 
 # %%
 class Value:
@@ -609,7 +616,7 @@ def multiply(a, b):
 
 # %% [markdown]
 # Each operation computes its result and writes down the local slopes, *as numbers*, at once. There is no algebra and no formula for the whole. Four more operations, one line each. **ReLU** is max(0, x): it lets through what is positive. Its
-# slope is 1 there and 0 elsewhere (at zero itself everyone takes 0).
+# slope is 1 there and 0 elsewhere (at zero itself everyone takes 0). A power aⁿ has the slope n · aⁿ⁻¹; the 2x of x² is the case n = 2.
 
 # %%
 def power(a, n):
@@ -644,7 +651,8 @@ L = (Value(3) * 2 - 4 - 5) ** 2
 print("L =", L.data, " made of", len(L.parents), "number with the local slope", L.slopes)
 
 # %% [markdown]
-# Now the backward pass: begin at the result with the derivative 1, and hand to each parent *slope times what you have*. The first idea is to hand on as soon as you get something:
+# Now the **backward pass**, the walk from the result to the inputs. Begin at the result with the derivative 1, and let each node (each box of the graph) hand to its parents *slope times what it has*. The first idea is to hand on as soon as you get something.
+# Try it on L = a² + a³, whose slope is 2a + 3a²:
 
 # %%
 def hasty_backward(result):
@@ -785,7 +793,7 @@ def mean_loss(weights):
 
 
 # %% [markdown]
-# One step of training: compute the loss, walk backwards, move each number a little against its gradient. The step size is 1 here, as large as this small problem bears. Then set the gradients back to zero,
+# One step of training: compute the loss, walk backwards, move each number a little against its gradient. The step size, which multiplies the gradient, is 1 here; this small problem bears it. Then set the gradients back to zero,
 # for `backward` adds to them.
 
 # %%
@@ -883,8 +891,8 @@ show(fig, alt="A disc of circles in a ring of triangles. Left: one straight bord
               "its wrong side. Right: a closed border with corners around the disc.")  # fmt: skip
 
 # %% [markdown]
-# Without the ReLU, two matrix products in a row are one matrix product, (x @ W) @ V = x @ (W @ V), so the border is straight whatever you train. Each ReLU folds the plane along one straight line (grey). Between the folds the network is
-# still straight; eight folds are enough to close a border around a disc.
+# Without the ReLU, two matrix products in a row are one matrix product, (x @ W) @ V = x @ (W @ V), and the two offsets become one, so the border is straight whatever you train. Each ReLU folds the plane along one straight line (grey). Between the folds the network is
+# still straight, so the border has its corners on grey lines. Eight folds are enough to close a border around a disc.
 #
 # And **what breaks if** you forget to set the gradients back to zero? Then each step moves along the sum of all gradients so far. Take the smallest model there is, the line with the slope w of section 2, whose best w is 2:
 
@@ -949,7 +957,7 @@ def layers_that_do_not_fit():
 read_error(layers_that_do_not_fit)
 
 # %% [markdown]
-# Two shapes of a matrix product, and their inner sizes do not meet. 6x4 is what came out of `first`; 5x2 is the matrix of `second` (turned, as `Linear` stores it). So `second` must begin with 4, or `first` must end with 5.
+# Two shapes of a matrix product, and their inner sizes do not meet. 6x4 is what came out of `first`; 5x2 is the matrix of `second` (turned, for `Linear` stores it as (2, 5)). So `second` must begin with 4, or `first` must end with 5.
 
 # %%
 def shares_of_each_town():
@@ -973,13 +981,14 @@ read_error(backward_twice)
 
 # %% [markdown]
 # The graph of a loss is walked once; PyTorch then throws away what it kept for the walk, to save memory. Usually this error means that something computed *before* the loop is used inside it, or that a loss of the last step is
-# still part of this one. Compute it anew in each step, or cut it off with `.detach()`.
+# still part of this one. Compute it anew in each step, or cut it off with `.detach()`, which keeps the numbers and
+# forgets what they were made of.
 #
 # ## 10. One paper
 #
 # **Baydin et al. 2018, [Automatic Differentiation in Machine Learning: a Survey](https://arxiv.org/abs/1502.05767)**, sections 2 and 3. What you built in section 7 is called *reverse mode* there; the other direction, from an input to all results, is *forward mode*. Read
 # with three questions: *What was held fixed* between tables 2 and 3, which walk through the same example in the two modes? *What would change your mind* about "reverse mode is the right one"? (How many inputs does a loss have, and how many results? What if it were
-# the other way round?) *Which number can you recompute?* Their example is f(x₁, x₂) = ln(x₁) + x₁ x₂ − sin(x₂) at (2, 5), with the value 11.652 and the derivatives 5.5 and 1.716. `Value` knows no sine yet. An operation is a value and a slope:
+# the other way round?) *Which number can you recompute?* Their example is f(x₁, x₂) = ln(x₁) + x₁ x₂ − sin(x₂) at (2, 5), with the value 11.652 and the derivatives 5.5 and 1.716. `Value` knows no sine yet. An operation is a value and a slope, and the slope of the sine is the cosine:
 
 # %%
 def sine(a):
@@ -997,7 +1006,7 @@ assert max(abs(f.data - 11.652), abs(x1.grad - 5.5), abs(x2.grad - 1.716)) < 5e-
 #
 # 1. Shapes are lined up at their right ends; 1 is stretched. (T, 1) − (T,) is (T, T), and nothing complains: assert shapes.
 # 2. (T, C) @ (C, D) is (T, D). An entry is row times column; a row is a mixture of rows.
-# 3. Softmax and log-sum-exp depend on differences: subtract the largest score. The loss is minus the log of what the truth was given, and its gradient is p − y.
+# 3. Softmax depends only on differences of scores: subtract the largest score. Log-sum-exp does the same, and adds it again. The loss is minus the log of what the truth was given, and its gradient is p − y.
 # 4. Backwards, slopes multiply along a road and add where roads meet, in topological order. That is autograd.
 # 5. Layers need something bent between them, gradients must be set back to zero, and an error is read from the bottom.
 #

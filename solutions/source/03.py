@@ -162,7 +162,8 @@ check("03.add_k", add_k)
 #   T positions in each of B sequences
 # - `mask` (B, T) bool: True where there is a token. The rest is padding; what stands there means nothing, and may be any
 #   number, −∞ included. At least one entry is True.
-# - result: one number, a tensor of no dimension: the perplexity over all tokens of the batch
+# - result: one number, a tensor of no dimension: the perplexity over all tokens of the batch. It is infinite if the
+#   model gave the probability 0 to one of them.
 #
 # Perplexity is e to the power of the mean loss: with the probabilities 1/2 and 1/8 the losses are ln 2 and ln 8, their
 # mean is ln 4, and the perplexity is 4. It is as if each token had been drawn from 4 equal ones.
@@ -214,11 +215,12 @@ check("03.perplexity", perplexity)
 #
 # **What was wrong.** Padding came in as loss 0, that is as a token predicted with certainty, six numbers where three
 # are tokens. And the exponential was taken of each token: the mean of 1/p instead of one over the geometric mean of p.
-# One token with p = 1/1,000,000 then weighs as much as all the others together.
+# One token with p = 1/1,000,000 then weighs as much as a hundred thousand with p = 1/10.
 #
 # **The most common half-way** is `(-log_probs * mask).sum() / mask.sum()`. It is right until padding holds −∞, and then
 # it is NaN. Another is a perplexity for each sequence, averaged: an exponential of means is not a mean of exponentials
-# either.
+# either. And a number does not tell that it is padding: a token of probability 1 has a loss of 0 too, and one of
+# probability 0 an infinite one. Only the mask knows.
 
 # %% [markdown]
 # ## 03.4 bits_per_byte: from losses to the figure that compares
@@ -292,8 +294,9 @@ check("03.bits_per_byte", bits_per_byte)
 # tokens have been seen in training, λₙ of the probability goes as their counts say, and the rest stays as the shorter
 # contexts have said. If they have not been seen, n changes nothing.
 #
-# The lines of this are shuffled. **Three steps are there twice, once right and once wrong**: delete the wrong ones, and
-# put the rest in order (in Jupyter, Alt+Up and Alt+Down move a line) with the right indentation.
+# The lines of this are shuffled, each behind a `#`. **Three steps are there twice, once right and once wrong**: delete
+# the wrong ones, and put the rest in order (in Jupyter, Alt+Up and Alt+Down move a line) with the right indentation. n
+# counts the tokens of the context, one less than in the formula of section 4, and the λ are given.
 #
 # - `counts_by_order`: a list of dictionaries, one for n = 0, 1, 2, …. Its keys are tuples of n tokens, and the value is
 #   a tensor (V,) int64: how often each token came right after them. `counts_by_order[0]` has one key, the empty tuple.
@@ -463,7 +466,7 @@ check("03.continuation", continuation)
 #
 # The network of section 7 has one table of parameters `W` (V, V): row a holds the logits after token a. For a text its
 # loss is the mean, over the N − 1 predictions, of the cross-entropy between `softmax(W[ids[t]])` and the token that
-# came, `ids[t + 1]`. Write `bigram_gradient(W, ids)`, the gradient of this loss, **by hand, without autograd**:
+# came, `ids[t + 1]`, in nats. Write `bigram_gradient(W, ids)`, the gradient of this loss, **by hand, without autograd**:
 #
 # - `W` (V, V) float32
 # - `ids` (N,) int64, at least two tokens
@@ -531,8 +534,8 @@ check("03.bigram_gradient", bigram_gradient)
 #
 # *measure · difficulty 3/5 · 15 min · further · idea: choose on text that was not counted*
 #
-# How large should the k of 03.2 be? The training text cannot say: it likes k = 0 best. The test text must not be asked,
-# for then it would no longer tell how the model does on new text. So a third text decides. Write
+# How large should the k of 03.2 be? The training text cannot say: it likes k = 0 best. The held-out text must not be
+# asked, for then it would no longer tell how the model does on new text. So a third text decides. Write
 # `best_k(counts_train, ids_dev, ks)`:
 #
 # - `counts_train` (V, V) int64: the bigram counts of the training text, as 03.1 makes them
@@ -616,7 +619,7 @@ for k in (0.001, 0.01, 0.1, 1.0, 10.0):
 
 # %% [markdown] tags=["solution"]
 # Both texts are parts of one book here, and one book's k is not another's. The number of bits that comes with the best
-# k is a little too good: it is the least of several, chosen on this very text. Report what the test text says.
+# k is a little too good: it is the least of several, chosen on this very text. Report what the held-out text says.
 
 # %% [markdown]
 # ## 03.9 cache_model: what was said a moment ago

@@ -613,6 +613,8 @@ print(f"{total / 1e9:.1f} billion parameters, {active / 1e9:.1f} billion active;
 #   its tokens, but not at the same time as the others;
 # - `"balanced"` otherwise.
 #
+# No number that is compared with E / 2 is exactly as large.
+#
 # ```python
 # one, other = [1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]
 # even = [0.25, 0.25, 0.25, 0.25]

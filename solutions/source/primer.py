@@ -5,7 +5,7 @@
 # read what `check` says: it tells you which idea produced your result. Being stuck on one never blocks the next. Of the
 # three hints the first is a question; try again before you open another.
 #
-# Letters as in the lesson: N rows, C numbers coming in, D numbers going out, V words to choose from.
+# Letters as in the lesson: N rows (T in section 3), C numbers coming in, D numbers going out, V words to choose from.
 
 # %% tags=["setup"]
 import math
@@ -50,7 +50,7 @@ from minigpt.classroom import check, hint
 # <details><summary>Hint 2</summary>
 #
 # The rule has three parts (section 2): lined up at the right ends; the shorter one filled up with 1 on the left; then
-# each pair of sizes must be equal, or one of them 1. The result has the size that is not 1.
+# each pair of sizes must be equal, or one of them 1. The result has the larger of the two.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -159,7 +159,7 @@ check("primer.center_rows", center_rows)
 # *write · difficulty 2/5 · 10 min · core · idea: stay in logarithms: subtract, never divide*
 #
 # Losses need the logarithm of a probability. Write `log_softmax(x)`: `x` (…, V) float32, scores → (…, V) float32, the
-# natural logarithm of the softmax along the last axis.
+# natural logarithm of the softmax along the last axis. `x` itself stays as it was.
 #
 # It must hold up with any scores, large, small and far apart. If two words have the scores 0 and −500, the probability
 # of the second is too small for float32, and comes out as 0. Its logarithm is no problem at all: about −500. Do not use
@@ -247,11 +247,11 @@ check("primer.log_softmax", log_softmax)
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# The same idea on another problem: five pupils each answered one question of a table of points. How many points did each
-# of them miss against the best answer?
+# The same idea on another problem: two pupils each chose one of three answers, and a table says what each is worth
+# to each of them. How many points did each of them miss against the best answer?
 # ```python
 # points = torch.tensor([[3, 0, 5], [2, 2, 4]])          # (pupil, answer)
-# given = torch.tensor([0, 2])                           # the answer each pupil gave
+# given = torch.tensor([0, 2])                           # the answer each pupil chose
 # got = points[torch.arange(2), given]                   # tensor([3, 4]): one number for each pupil
 # points.max(dim=1).values - got                         # tensor([2, 0])
 # ```
@@ -292,14 +292,14 @@ print(f"seven equal scores: loss {loss:.3f}, ln 7 = {math.log(7):.3f}")
 #
 # A computation graph as a dictionary: `graph[node]` lists the nodes that the node was made of (none: an input). The
 # dictionary is in no particular order. Each node that is listed somewhere is also a key, and no node was made of itself,
-# directly or not.
+# directly or not. There may be several nodes that nothing was made of. Leave `graph` as it was.
 #
 # `backward_order(graph)` returns a list of all nodes, each once, in an order in which a backward pass can visit them:
 # **every node stands before the nodes that it was made of**. Where several orders do that, any of them is right.
 #
 # The lines of the function are shuffled below, and **two of them are there twice, once right and once wrong**: the loop
-# over what a node was made of, and the last line. Delete the wrong ones and put the rest in order. (The lines that
-# stand deeper belong to the one above them, and move within it.)
+# over what a node was made of, and the last line. Delete the wrong ones and put the rest in order. (Indented
+# lines belong to the line they stand under and stay in its block. Inside `visit` the order is shuffled, too.)
 # ```python
 # backward_order({"a": [], "L": ["b", "a"], "b": ["a", "a"]})      # ["L", "b", "a"]: a last, for b and L both hand
 #                                                                  # something to it
@@ -380,9 +380,9 @@ check("primer.backward_order", backward_order)
 # **Why it works.** A node enters the list after everything it was made of. So in the list each node stands *after* its
 # parents, and read from the end, before them. Starting from every key reaches all nodes, wherever the dictionary begins.
 #
-# **The most common wrong road** puts the node on the list on arrival, before its parents. For a chain that is right. As
-# soon as a node is reached on a short road *and* a long one, it comes too early: it hands on what it has, and what
-# arrives later is lost. That is `hasty_backward` of section 7. To walk level by level from the result has the same
+# **The most common wrong road** puts the node on the list on arrival, before its parents. For a chain that is right. Where
+# a node is reached on a short road first and on a longer one later, it comes too early: it hands on what it has, and
+# what arrives later is lost. `hasty_backward` of section 7, which walks level by level from the result, has the same
 # fault.
 
 # %% [markdown]
@@ -482,7 +482,7 @@ for h in (1e-1, 1e-3, 1e-5, 1e-9, 1e-13):
 # it is a loss L, one number. You are told `g` (N, D), the derivative of L with respect to each number of y. Write
 # `layer_gradients(x, W, b, g)`, which returns the tuple (dx, dW, db): the derivatives of L with respect to each number of
 # `x`, `W` and `b`, of their shapes. All are float32. By hand: without autograd. Where the ReLU gets exactly 0, its slope
-# counts as 0.
+# counts as 0. All four arguments stay as they were.
 #
 # An example with N = 1, C = 1, D = 2. The ReLU gets 3 · 2 + 1 = 7 and 3 · (−2) + 1 = −5: the second number is stopped, and
 # with it all that comes back to it.

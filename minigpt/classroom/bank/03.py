@@ -249,6 +249,10 @@ def add_k(counts, k):
     return torch.where(total > 0, counts / total.clamp(min=1), torch.full(counts.shape, 1 / counts.shape[1]))""",
                "only contexts that were never seen are smoothed",
                "Which probability does a token get that never came after a frequent context?"),
+        Mutant("rows_with_zeros", "raised = counts + k",
+               "raised = torch.where((counts == 0).any(dim=1, keepdim=True), counts + k, counts)",
+               "only rows that hold a zero are smoothed",
+               "As how many does a count of 3 count, if k is 1? Does it matter what else its row holds?"),
         Mutant("zeros_only", "counts + k", "torch.where(counts == 0, k, counts)",
                "only the counts of zero are raised", "As how many does a count of 3 count, if k is 1?"),
         Mutant("at_least", "counts + k", "counts.clamp(min=k)",
@@ -359,7 +363,7 @@ def perplexity_twin(rng: random.Random) -> Question:
 
 
 def log_prob_cases() -> list[tuple]:
-    """Padding that holds 0, any number, and −∞; nothing but tokens; one token."""
+    """Padding that holds 0, any number, and −∞; nothing but tokens; one token; tokens that were certain, impossible."""
     generator = torch.Generator().manual_seed(33)
     log_probs = torch.log_softmax(2 * torch.randn(4, 7, 5, generator=generator), -1)[..., 0]
     lengths = torch.tensor([7, 2, 4, 1])
@@ -367,12 +371,15 @@ def log_prob_cases() -> list[tuple]:
     minus_infinity = log_probs.masked_fill(~mask, -math.inf)
     everywhere = torch.ones(2, 3, dtype=torch.bool)
     return [(log_probs, mask), (minus_infinity, mask), (log_probs[:2, :3].contiguous(), everywhere),
-            (torch.tensor([[-0.5, -3.0]]), torch.tensor([[False, True]]))]  # fmt: skip
+            (torch.tensor([[-0.5, -3.0]]), torch.tensor([[False, True]])),
+            (torch.tensor([[-1.5, 0.0, -0.2], [0.0, -0.7, 0.0]]), torch.tensor([[True, True, False], [True] * 3])),
+            (torch.tensor([[-1.0, -math.inf, -2.0]]), torch.tensor([[True, True, False]]))]  # fmt: skip
 
 
 EXP_LAST = "With p = 1/2 and 1/8 the perplexity is 4. What is the mean of 2 and 8?"
 ZERO_INFINITY = "What does your computer say that 0 · ∞ is?"
 HOW_MANY = "By how many do you divide, and how many tokens are there?"
+CERTAIN = "A model was certain of a token, and right. What is its loss there, and does the token count?"
 PERPLEXITY = Exercise(
     cases=log_prob_cases,
     mutants=(
@@ -439,6 +446,16 @@ def perplexity(log_probs, mask):
                "the first token is left out", "Which token of the batch does not count?"),
         Mutant("finite", "log_probs[mask]", "log_probs[log_probs.isfinite()]",
                "everything that is finite counts as text", "Where does your function use the mask?"),
+        Mutant("impossible_hidden", "log_probs[mask]", "log_probs[mask & log_probs.isfinite()]",
+               "a token that the model held impossible is left out as if it were padding",
+               "The model gave 0 to a token, and it came. What should it pay?"),
+        Mutant("certain_hidden", "log_probs[mask]", "log_probs[mask & (log_probs != 0)]",
+               "a loss of zero is taken for padding", CERTAIN),
+        Mutant("certain_hidden_times", "", """\
+def perplexity(log_probs, mask):
+    losses = -log_probs * mask
+    return losses[losses != 0].mean().exp()""",
+               "a loss of zero is taken for padding, and −∞ times zero is NaN", CERTAIN),
         Mutant("in_place", "", """\
 def perplexity(log_probs, mask):
     log_probs[~mask] = 0
@@ -499,6 +516,7 @@ def bits_cases() -> list[tuple]:
 TEXT_BYTES = "nats[text].sum() / math.log(2) / token_bytes[text].sum()"
 UNITS = "A loss of ln 2 = 0.69 nats is one bit. Is the number of bits larger or smaller than that of nats?"
 NO_TEXT = "A token of 0 bytes stands for no text. Should its loss count as a part of the text's?"
+WHOLE_BITS = "A token costs half a bit. What does the statement say of rounding?"
 RATIOS = "A token of 1 byte costs 4 bits, one of 9 bytes costs 6: how many bits is that for 10 bytes?"
 BITS_PER_BYTE = Exercise(
     cases=bits_cases,
@@ -515,6 +533,18 @@ BITS_PER_BYTE = Exercise(
                "each token has a ratio of its own, and these are averaged, in nats", RATIOS),
         Mutant("no_text_counts", "nats[text].sum()", "nats.sum()",
                "the loss at tokens that are no text counts too", NO_TEXT),
+        Mutant("last_dropped", "nats[text].sum()", "(nats[:-1] if token_bytes[-1] == 0 else nats).sum()",
+               "a token that is no text is sought at the end only, and the loss at the others counts", NO_TEXT),
+        Mutant("whole_bits", "", """\
+def bits_per_byte(nats, token_bytes):
+    text = token_bytes > 0
+    return (nats[text] / math.log(2)).ceil().sum() / token_bytes.sum()""",
+               "the bits of each token are rounded up to whole ones", WHOLE_BITS),
+        Mutant("whole_file", "", """\
+def bits_per_byte(nats, token_bytes):
+    text = token_bytes > 0
+    return (nats[text].sum() / math.log(2)).ceil() / token_bytes.sum()""",
+               "the bits of the text are rounded up to whole ones", WHOLE_BITS),
         Mutant("nats", " / math.log(2)", "",
                "the result is nats per byte", UNITS),
         Mutant("upside_down_units", "/ math.log(2)", "* math.log(2)",
@@ -706,6 +736,9 @@ INTERPOLATE = Exercise(
         Mutant("one_loop_less", MIX, MIX + "\n        else:\n            p = (1 - lambdas[n]) * p",
                "an unknown context takes its share and gives it to nobody",
                "What does `p` add up to after a context that is unknown?"),
+        Mutant("unknown_uniform", MIX, MIX + "\n        else:\n            p = lambdas[n] / V + (1 - lambdas[n]) * p",
+               "an unknown context gives its share to all tokens alike",
+               "By how much should a context that was never seen change what the shorter ones have said?"),
         Mutant("uniform_mix", MIX, "p = lambdas[n] * longer + (1 - lambdas[n]) / V",
                "the rest goes to the uniform distribution every time, not to the shorter contexts",
                "Where does what the shorter contexts have said enter your result?"),
@@ -1057,6 +1090,9 @@ BIGRAM_GRADIENT = Exercise(
         Mutant("columns", "dim=-1", "dim=0",
                "the softmax runs over the predictions instead of the vocabulary",
                "Along which axis do the probabilities of one prediction add up to one?"),
+        Mutant("columns_of_W", SOFT, "torch.softmax(W, dim=0)[before]",
+               "the softmax runs down the columns of W instead of along its rows",
+               "Along which axis do the probabilities of one prediction add up to one?"),
         Mutant("logits", SOFT, "W[before].clone()",
                "the logits themselves are used as probabilities", "What turns logits into probabilities?"),
         Mutant("sigmoid", SOFT, "torch.sigmoid(W[before])",
@@ -1137,6 +1173,16 @@ def bigram_gradient(W, ids):
     return (p - y) / (len(ids) - 1)""",
                "each pair of tokens counts once, and each row too, however often it comes",
                "A token is read ten times. How many pulls does its row get?"),
+        Mutant("softmax_once", "", """\
+def bigram_gradient(W, ids):
+    before, after = ids[:-1], ids[1:]
+    gradient = torch.zeros_like(W)
+    gradient[before] += W.softmax(-1)[before]
+    for a, b in zip(before, after):
+        gradient[a, b] -= 1
+    return gradient / len(after)""",
+               "a row gets its softmax once, however often it is used, but loses one at every token that came",
+               "A token is read ten times. How often does its softmax come into the sum?"),
         Mutant("counts_no_keepdim", "", """\
 def bigram_gradient(W, ids):
     p = W.softmax(-1)
@@ -1329,6 +1375,10 @@ def best_k(counts_train, ids_dev, ks):
         Mutant("seen_only", COST,
                "known = counts_train[ids_dev[:-1], ids_dev[1:]] > 0\n        p = table[ids_dev[:-1], ids_dev[1:]]\n"
                "        bits[k] = -p[known].log2().mean().item() if known.any() else 0.0",
+               "pairs that training has not seen are left out", "Which pairs is smoothing for?"),
+        Mutant("seen_only_nan", COST,
+               "known = counts_train[ids_dev[:-1], ids_dev[1:]] > 0\n        p = table[ids_dev[:-1], ids_dev[1:]]\n"
+               "        bits[k] = -p[known].log2().mean().item()",
                "pairs that training has not seen are left out", "Which pairs is smoothing for?"),
         Mutant("no_minus", "-table[", "table[",
                "the minus sign is missing", "Can a code have a negative length?"),

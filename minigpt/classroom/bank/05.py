@@ -74,6 +74,14 @@ STREAM_VARIANCE = Exercise(
                "Which is asked for, the variance or its root?"),
         Mutant("deviations_add", ADD, "total = (total**0.5 + abs(scale) * variance**0.5) ** 2",
                "standard deviations are added instead of variances", ROOTS),
+        Mutant("deviations_add_signed", "", """\
+def stream_variance(variances, scale):
+    deviation, after = 1.0, []
+    for variance in variances:
+        deviation += scale * variance**0.5
+        after.append(deviation**2)
+    return after""",
+               "standard deviations are added instead of variances", ROOTS),
         Mutant("deviations_add_up", "", """\
 def stream_variance(variances, scale):
     total, after = 1.0, []
@@ -290,6 +298,13 @@ def layer_norm(x, gain, bias, eps):
     variance = centred.square().mean(dim=dims, keepdim=True)
     return centred / torch.sqrt(variance + eps) * gain + bias""",
                "all tokens of a sequence share one mean and one variance", NEIGHBOURS),
+        Mutant("all_but_the_first", "", """\
+def layer_norm(x, gain, bias, eps):
+    dims = tuple(range(1, x.ndim)) or (0,)
+    centred = x - x.mean(dim=dims, keepdim=True)
+    variance = centred.square().mean(dim=dims, keepdim=True)
+    return centred / torch.sqrt(variance + eps) * gain + bias""",
+               "mean and variance run over all axes but the first", NEIGHBOURS),
         Mutant("mean_of_rows_only", "", """\
 def layer_norm(x, gain, bias, eps):
     centred = x - x.mean(dim=-1, keepdim=True)
@@ -1169,6 +1184,9 @@ GPT2_PARAMETERS = Exercise(
         Mutant("final_norm_gain", " + norm + head", " + width + head",
                "the norm after the last block has a gain but no bias",
                "Which two things does a LayerNorm learn for each feature?"),
+        Mutant("last_norm_in_each", COUNT_ALL,
+               "return vocab * width + context * width + layers * (each_block + norm) + head",
+               "the norm after the last block is counted in every block", NORMS),
         Mutant("shared_norm", COUNT_ALL,
                "return vocab * width + context * width + layers * (each_block - 2 * norm) + 3 * norm + head",
                "all blocks share their two norms", NORMS),
@@ -1362,6 +1380,12 @@ LARGEST_BATCH = Exercise(
         Mutant("not_below_measured", BATCH_BODY, f"each = {EACH}\n    return batch + max(0, (budget - peak) // each)",
                "the batch is never made smaller than the measured one",
                "Your budget is below the peak. How many sequences fit?"),
+        Mutant("measured_or_nothing", FITS, f"0 if budget < peak else {FITS}",
+               "nothing is taken to fit into less than was measured",
+               "You measured with 20 sequences. Does one of them need as much?"),
+        Mutant("towards_zero", BATCH_BODY, f"each = {EACH}\n    return max(0, batch + int((budget - peak) / each))",
+               "what has to go from the measured batch is rounded towards zero, so that too little goes",
+               "What is int(-0.5), and which way do you have to round so that the batch still fits?"),
         Mutant("negative", FITS, "(budget - fixed) // each",
                "a budget that is too small gives a negative number of sequences",
                "What should come out where not even the weights fit?"),
@@ -1527,6 +1551,11 @@ LOGIT_LENS = Exercise(
                "    same = torch.cat([(top[1:] == top[:-1]).int(), torch.ones_like(top[-1:])])\n"
                "    return same.argmax(dim=0)",
                "two layers in a row with the same token are taken for a decision", CAME_BACK),
+        Mutant("two_in_a_row", LENS_REST, """\
+    right = top == top[-1]
+    both = torch.cat([right[:-1] & right[1:], torch.ones_like(right[-1:])])
+    return both.int().argmax(dim=0)""",
+               "two layers in a row with the final token are taken for a decision", CAME_BACK),
         Mutant("no_norm", "head(norm(x))", "head(x)",
                "the head reads the stream without the final norm", HEAD_READS),
         Mutant("norm_last_only", TOPS,
@@ -1686,6 +1715,7 @@ P_BENT = 'bent = F.gelu(hidden, approximate="tanh")'
 P_RETURN = "return x + torch.cat([looked, bent], dim=-1) @ w_out"
 ORDER = "In which order does the statement list the columns of w_in and the rows of w_out?"
 VIEWS = "Which numbers lie next to each other in memory: those of one head at several positions, or of one position?"
+OWN_SIZE = "Is the head size that you are given C / H?"
 PARALLEL_BLOCK = Exercise(
     cases=parallel_cases,
     tolerance=2e-5,
@@ -1778,6 +1808,10 @@ PARALLEL_BLOCK = Exercise(
         Mutant("stream_scale", P_LOOKED, P_LOOKED.replace("is_causal", "scale=C**-0.5, is_causal"),
                "the scores are divided by the root of the stream's width",
                "How many numbers does one dot product add up?"),
+        Mutant("share_scale", P_LOOKED, P_LOOKED.replace("is_causal", "scale=(C / heads) ** -0.5, is_causal"),
+               "the scores are divided by the root of C / H", OWN_SIZE),
+        Mutant("share_scale_whole", P_LOOKED, P_LOOKED.replace("is_causal", "scale=(C // heads) ** -0.5, is_causal"),
+               "the scores are divided by the root of C / H", OWN_SIZE),
         Mutant("no_scale", P_LOOKED, P_LOOKED.replace("is_causal", "scale=1.0, is_causal"),
                "the scores are not divided by √D",
                "How large is a dot product of two random vectors of D numbers?"),
@@ -1797,6 +1831,12 @@ PARALLEL_BLOCK = Exercise(
                "the text is cut into stretches, and each of them is taken for a head", VIEWS),
         Mutant("features_first", "t.view(B, T, heads, head_size).transpose(1, 2)",
                "t.view(B, T, head_size, heads).permute(0, 3, 1, 2)",
+               "the heads' columns are taken to lie interleaved",
+               "Which columns belong to head 0: the first D, or every H-th?"),
+        Mutant("features_first_both", f"{P_HEADS}\n    {P_LOOKED}\n    {P_GLUED}",
+               P_HEADS.replace("view(B, T, heads, head_size).transpose(1, 2)",
+                               "view(B, T, head_size, heads).permute(0, 3, 1, 2)")
+               + f"\n    {P_LOOKED}\n    looked = looked.permute(0, 2, 3, 1).reshape(B, T, wide)",
                "the heads' columns are taken to lie interleaved",
                "Which columns belong to head 0: the first D, or every H-th?"),
         Mutant("head_by_head", f"{P_SPLIT}\n    {P_HEADS}",

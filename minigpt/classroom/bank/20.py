@@ -37,6 +37,7 @@ def share_twin(rng: random.Random) -> Question:
 
 SHARED_TOO = "Which parts of a model does every token use, whatever its experts are?"
 ONCE = "How many attentions and embeddings are there in a model with eight experts?"
+ALL_PLACES = "What is 1/3 of 45 billion parameters, and what is 0.33 of them? Does the statement ask to round?"
 ACTIVE_SHARE = Exercise(
     cases=lambda: [(20, 10, 8, 2), (5, 10, 4, 1), (7, 3, 9, 9), (0, 4, 6, 5), (100, 1, 64, 3), (12, 30, 1, 1)],
     mutants=(
@@ -89,9 +90,11 @@ def active_share(shared, expert, E, k):
         Mutant("mean_of_shares", "active / total", "(1 + k / E) / 2",
                "the shares of the shared part and of the experts are averaged, whatever their sizes",
                "Are there as many shared parameters as there are in the experts?"),
-        Mutant("rounded", "active / total", "round(active / total, 2)",
-               "the share is rounded",
-               "Does anything ask for two places after the point?"),
+        Mutant("shared_k_times_capped", "active / total", "min(1.0, k * (shared + expert) / total)",
+               "the shared parameters are counted k times in what works on a token", ONCE),
+        Mutant("rounded", "active / total", "round(active / total, 2)", "the share is rounded", ALL_PLACES),
+        Mutant("rounded_3", "active / total", "round(active / total, 3)", "the share is rounded", ALL_PLACES),
+        Mutant("rounded_4", "active / total", "round(active / total, 4)", "the share is rounded", ALL_PLACES),
     ),
     variants=("""\
 def active_share(shared, expert, E, k):
@@ -395,6 +398,8 @@ MOE_FORWARD = Exercise(
                "Row 0 of `x[token]`: which token is that, and where does its weight stand?"),
         Mutant("expert_column", "weights[token, place, None]", "weights[token, e % weights.shape[1], None]",
                "the number of the expert is used as the place of its weight", WHOSE_WEIGHT),
+        Mutant("expert_column_raises", "weights[token, place, None]", "weights[token, e, None]",
+               "the number of the expert is used as the place of its weight", WHOSE_WEIGHT),
         Mutant("only_first_choice", "torch.where(experts == e)", "torch.where(experts[:, :1] == e)",
                "only the first expert of each token is asked",
                "How many experts does a token have?"),
@@ -583,6 +588,14 @@ def dispatch(x, weights, experts, mlps):
         Mutant("no_weights", WEIGHTED, "",
                "the outputs are added without their weights",
                "How does the output tell which expert the router was surer of?"),
+        Mutant("divided_by_n", TOKEN, "token = order // len(x)",
+               "the number of a choice is divided by the number of tokens", WHOSE),
+        Mutant("divided_by_experts", TOKEN, "token = order // len(mlps)",
+               "the number of a choice is divided by the number of experts", WHOSE),
+        Mutant("first_weight", WEIGHTED, "out = out * weights[token, :1]",
+               "every output gets the first weight of its token", WHOSE_WEIGHT),
+        Mutant("weight_of_token_number", WEIGHTED, "out = out * weights.flatten()[token, None]",
+               "the number of a token is used as the number of a choice", IN_ORDER),
         Mutant("order_of_inputs", "blocks = x[token]", "blocks = x.repeat_interleave(experts.shape[1], 0)",
                "the inputs are cut into blocks in the order of the tokens",
                "Which tokens lie in the first block, and which have asked for expert 0?"),
@@ -729,6 +742,11 @@ BALANCE_LOSS = Exercise(
                "the counts end at the last expert in use", DEAD),
         Mutant("padded_by_one", "minlength=E", "minlength=int(chosen.max()) + 1",
                "the counts end at the last expert in use", DEAD),
+        Mutant("experts_in_use", COUNTS + "\n    " + SHARE + "\n    " + MEAN,
+               "counts = torch.bincount(chosen.flatten())\n    E = len(counts)\n    share = counts / chosen.numel()\n"
+               "    mean = probs.mean(dim=0)[:E]",
+               "the number of experts is read from the counts, which end at the last expert in use",
+               "How many experts are there when the last one has no tokens, and by how many do you multiply?"),
         Mutant("unique", COUNTS, "counts = chosen.unique(return_counts=True)[1]",
                "experts without tokens have no count, so that the counts move on to other experts", DEAD),
         Mutant("cut_means", LOSS, "return E * (share[: int(chosen.max())] * mean[: int(chosen.max())]).sum()",
@@ -903,6 +921,22 @@ DROPPED = Exercise(
                "pass\n    share = choices / chosen.numel()\n    return share, share ** chosen.shape[1]",
                "the second share is a power of the first, as if choices were lost independently",
                "All of an unlucky token's experts may be popular ones. Is being late at one independent of the other?"),
+        Mutant("k_make_a_token", RETURN,
+               "return choices / chosen.numel(), choices // chosen.shape[1] / len(chosen)",
+               "any k dropped choices are taken for a lost token, whoever they belong to",
+               "Two tokens lose one of their two choices each. How many tokens are lost?"),
+        Mutant("all_or_nothing", "", """\
+def dropped(chosen, experts, capacity):
+    free, choices, tokens = [capacity] * experts, 0, 0
+    for row in chosen.tolist():
+        full = [e for e in row if free[e] == 0]
+        choices += len(full)
+        tokens += len(full) == len(row)
+        for e in [] if full else row:
+            free[e] -= 1
+    return choices / chosen.numel(), tokens / len(chosen)""",
+               "a token that finds one of its experts full takes no place at the others either",
+               "Token 2 of the example finds expert 0 full. Which place does it still take?"),
         Mutant("from_the_end", "chosen.tolist()", "chosen.flip(0).tolist()",
                "the places are given out from the last token to the first", LATE),
         Mutant("first_choices_first", "", """\
@@ -1072,6 +1106,9 @@ MOE_PARAMETERS = Exercise(
         Mutant("router_square", "c.layers * E * c.width", "c.layers * c.width**2",
                "the router is a matrix from the width to the width",
                "How many scores does the router give to a token?"),
+        Mutant("router_heads", "c.layers * E * c.width", "c.layers * E * c.heads * c.head_size",
+               "the router reads what the heads return instead of the stream",
+               "What does the router see of a token: a vector of which size?"),
         Mutant("router_mlp_width", "c.layers * E * c.width", "c.layers * E * c.mlp_width",
                "the router reads the hidden layer of an MLP instead of the stream",
                "What does the router see of a token: a vector of which size?"),
@@ -1119,6 +1156,10 @@ MOE_PARAMETERS = Exercise(
                "What does the statement say of everything that is not an expert?"),
         Mutant("two_matrices", TOTALS, "mlp = 2 * c.layers * c.width * c.mlp_width\n"
                "    return rest + E * mlp, rest + k * mlp",
+               "each expert has two matrices, also with SwiGLU",
+               "How many matrices has a SwiGLU MLP?"),
+        Mutant("two_matrices_added", TOTALS, "mlp = 2 * c.layers * c.width * c.mlp_width\n"
+               "    base = rest + dense[\"mlp\"]\n    return base + (E - 1) * mlp, base + (k - 1) * mlp",
                "each expert has two matrices, also with SwiGLU",
                "How many matrices has a SwiGLU MLP?"),
         Mutant("three_matrices", TOTALS, "mlp = 3 * c.layers * c.width * c.mlp_width\n"
@@ -1564,6 +1605,11 @@ def expert_choice(scores, capacity):
                "    return kept * (kept == kept.amax(dim=-1, keepdim=True))",
                "a token stays only with the expert that wants it most",
                "May two experts choose the same token?"),
+        Mutant("favourites_only", WRITTEN,
+               "kept = torch.zeros_like(probs).scatter(-2, best.indices, best.values)\n"
+               "    return kept * (probs == probs.amax(dim=-1, keepdim=True))",
+               "an expert gets only those of its tokens that want no other expert more",
+               "Who chooses here? May an expert take a token that would rather go to another?"),
         Mutant("nobody_left_out", WRITTEN, "kept = torch.zeros_like(probs).scatter(-2, best.indices, best.values)\n"
                "    first = torch.zeros_like(probs).scatter(-1, probs.argmax(-1, keepdim=True), probs.amax(-1, "
                "keepdim=True))\n"

@@ -20,8 +20,10 @@ def shape_twin(rng: random.Random) -> Question:
     a, b, c = rng.sample(range(2, 10), 3)
     left, right, shape = rng.choice([((a, 1, c), (b, 1), [a, b, c]), ((1, b), (a, 1, 1), [a, 1, b]),
                                      ((a, b), (c, 1, b), [c, a, b]), ((b, 1), (a,), [b, a])])  # fmt: skip
-    return Question(f"x has the shape {left} and y the shape {right}. Which shape has x + y?", shape,
-                    "Lined up at the right ends, filled up with 1 on the left; a 1 takes the other's size.")
+    return Question(
+        f"x has the shape {left} and y the shape {right}. How many numbers does x + y hold?", math.prod(shape),
+        f"Lined up at the right ends, a 1 takes the other's size: {tuple(shape)}, which is {math.prod(shape)} numbers.",
+    )  # fmt: skip
 
 
 PAIRS_OF_SHAPES = (
@@ -68,6 +70,22 @@ RESULT_SHAPE = Exercise(
         Mutant("longer", LARGER, "max(a, b, key=math.prod)",
                "the result has the shape of the larger tensor",
                "(2, 1) and (1, 7) are the fourth row of the table. Which of the two is larger, and what came out?"),
+        Mutant("first_is_longer", FILLED, "b = ((1,) * (length - len(b)) + b)[length - len(a) :]",
+               "the first shape is taken to be the longer one, and what the second has more of is lost",
+               "What comes of () and (2, 3)? Does a + b differ from b + a?"),
+        Mutant("number_is_error", FILLED, "if not a or not b:\n        return None\n    " + FILLED,
+               "a single number is taken to fit nothing, since its shape has no sizes",
+               "What is the sum of a table (4, 3) and the single number 7, of shape ()?"),
+        Mutant("only_shorter_stretches", "", """\
+def result_shape(a, b):
+    if len(b) > len(a):
+        a, b = b, a
+    for m, n in zip(a[::-1], b[::-1]):
+        if m != n and n != 1:
+            return None
+    return a""",
+               "only the shape with fewer axes is stretched",
+               "May a size of 1 in the longer shape be stretched as well? Try a column (5, 1) and a row (3,)."),
         Mutant("raises", "return None", "raise ValueError('shapes do not fit')",
                "an error is raised instead of returning None", "What should be returned where the shapes do not fit?"),
         Mutant("false", "return None", "return False",
@@ -271,7 +289,8 @@ def score_cases() -> list[tuple]:
     """Ordinary scores; very large, very small, far apart within a row and from row to row."""
     plain, cube, one = normal(3, (4, 5), (2, 3, 6), (7,))
     far = torch.tensor([[0.0, -500.0, 3.0], [1000.0, 1000.0, 999.0], [-1000.0, -1001.0, -1000.0], [0.0, 400.0, 0.0]])
-    return [(plain,), (3 * cube,), (one,), (far,), (torch.tensor([[-800.0]]),), (torch.tensor([[0.0, -3000.0], [2.0, 3.0]]),), (torch.tensor([5.0, 5.0]),),
+    return [(plain,), (3 * cube,), (one,), (far,), (torch.tensor([[-800.0]]),), (torch.tensor([5.0, 5.0]),),
+            (torch.tensor([[0.0, -3000.0], [2.0, 3.0]]),),
             (torch.cat([plain + 2000, plain - 2000]),)]  # fmt: skip
 
 
@@ -297,6 +316,10 @@ LOG_SOFTMAX = Exercise(
         Mutant("plus_small", SHIFTED + "\n    " + LOGGED, "return (torch.softmax(x, dim=-1) + 1e-9).log()",
                "a small number is added to the probabilities before the logarithm", FAR),
         Mutant("plus_small_10", SHIFTED + "\n    " + LOGGED, "return (torch.softmax(x, dim=-1) + 1e-10).log()",
+               "a small number is added to the probabilities before the logarithm", FAR),
+        Mutant("plus_small_12", SHIFTED + "\n    " + LOGGED, "return (torch.softmax(x, dim=-1) + 1e-12).log()",
+               "a small number is added to the probabilities before the logarithm", FAR),
+        Mutant("plus_small_8", SHIFTED + "\n    " + LOGGED, "return (torch.softmax(x, dim=-1) + 1e-8).log()",
                "a small number is added to the probabilities before the logarithm", FAR),
         Mutant("whole_max", "x.max(dim=-1, keepdim=True).values", "x.max()",
                "the largest score of the whole tensor is subtracted, not that of each row",
@@ -361,6 +384,11 @@ LOG_SOFTMAX = Exercise(
                "x = x.double()\n    return (x - x.exp().sum(dim=-1, keepdim=True).log()).float()",
                "double precision takes the place of the shift, which only moves the limit",
                "e to the power of which number is too large for float64?"),
+        Mutant("double_mean_shift", SHIFTED + "\n    " + LOGGED,
+               "x = x.double()\n    x = x - x.mean(dim=-1, keepdim=True)\n    "
+               "return (x - x.exp().sum(dim=-1, keepdim=True).log()).float()",
+               "double precision and the mean take the place of the largest score, which only moves the limit",
+               "The scores 0 and -3000: how far above their mean is the larger one, and what is its exponential?"),
         Mutant("log_of_log", LOGGED, "return torch.softmax(x.log(), dim=-1)",
                "the logarithm is taken of the scores, before the softmax",
                "What is the logarithm of a negative score?"),
@@ -392,6 +420,8 @@ def log_softmax(x):
                  "The exponentials of a row do not add up to one: these are no logarithms of probabilities."),
         Property(lambda y, x: y.isfinite().all(),
                  "A logarithm is infinite, and every score here is an ordinary number."),
+        Property(lambda y, x: torch.allclose(y - y[..., :1], x - x[..., :1], rtol=1e-3, atol=1e-2),
+                 "Two logarithms of a row should be as far apart as their two scores, and yours are not."),
     ),
     twin=log_softmax_twin,
     tolerance=1e-3,  # near 1000, float32 has four decimals
@@ -430,6 +460,9 @@ CROSS_ENTROPY = Exercise(
                "every row is asked about every target", TABLE_N),
         Mutant("rows", SCORE, "score = logits[targets].max(dim=-1).values",
                "the targets choose rows instead of columns", "Which axis of the logits goes over the words?"),
+        Mutant("indices_swapped", SCORE, "score = logits[targets, torch.arange(len(targets))]",
+               "the targets choose rows, and the numbers of the rows choose columns",
+               "Which axis of the logits goes over the words, and at which place of the brackets does it stand?"),
         Mutant("best", SCORE, "score = logits.max(dim=-1).values",
                "the best score of each row is taken, whatever came", "Where in your lines do the targets matter?"),
         Mutant("worst", SCORE, "score = logits.min(dim=-1).values",
@@ -548,6 +581,8 @@ GRAPHS = (
     {"m": ["n"], "n": ["k"], "k": [], "L": ["k", "m", "n"]},
     {"f": ["e", "c"], "c": ["b"], "e": ["d"], "d": ["c"], "b": ["a"], "a": [], "L": ["a", "f", "b"]},
     {"one": ["three"], "two": ["one", "three"], "three": [], "four": ["three", "two"], "five": ["four", "one"]},
+    {"c": [], "b": ["a"], "L": ["a", "a", "b", "d", "c", "c"], "a": [], "d": ["c"]},  # a and c: twice by L, then again
+    {"a": [], "M": ["b"], "L": ["a"], "b": ["a"], "k": []},  # two results, and an input that nobody uses
 )
 
 
@@ -588,6 +623,19 @@ def backward_order(graph):
             if parent not in order:
                 order.append(parent)
     return order"""
+USERS_COUNTED = """\
+def backward_order(graph):
+    waiting = {{node: sum(node in parents for parents in graph.values()) for node in graph}}
+    ready, order = [node for node in graph if waiting[node] == 0], []
+    while ready:
+        node = ready.pop({next})
+        order.append(node)
+        for p in graph[node]:
+            waiting[p] -= 1
+            if waiting[p] == 0:
+                ready.append(p)
+    return order"""
+TWICE = "b = a · a: how many times does b hand something to a, and for how many times does your a wait?"
 BACKWARD_ORDER = Exercise(
     cases=lambda: [({node: list(parents) for node, parents in graph.items()},) for graph in GRAPHS],
     use=run_order,
@@ -644,6 +692,18 @@ def backward_order(graph):
         Mutant("last_only", "    for node in graph:\n        visit(node)\n", "    visit(list(graph)[-1])\n",
                "only the dictionary's last node is visited, and what it was made of",
                "Is the dictionary's last node the result?"),
+        Mutant("first_result_only", "    for node in graph:\n        visit(node)\n",
+               "    used = {p for parents in graph.values() for p in parents}\n"
+               "    visit(next(node for node in graph if node not in used))\n",
+               "the walk begins at the first node that nothing was made of, and there may be several of these",
+               "Must every node of a graph play a part in the same result?"),
+        Mutant("users_counted", "", USERS_COUNTED.format(next="0"),
+               "a node waits for as many arrivals as it has users, and one user that used it twice sends two", TWICE),
+        Mutant("users_counted_last_first", "", USERS_COUNTED.format(next=""),
+               "a node waits for as many arrivals as it has users, and one user that used it twice sends two", TWICE),
+        Mutant("seen_first", GUARD + "        seen.add(node)\n", "        seen.add(node)\n" + GUARD,
+               "a node is marked as seen before it is asked whether it was seen, so that none is ever new",
+               "At its very first visit: what does `node in seen` say in your function?"),
         Mutant("no_inputs", "order.append(node)", "order += [node] * bool(graph[node])",
                "the inputs are missing", "Whose derivatives does one want in the end?"),
         Mutant("no_recursion", "visit(parent)", "order.append(parent)",
@@ -916,7 +976,35 @@ def numeric_gradient(f, x, h):
         flat[i] += h
         gradient.view(-1)[i] = (up - down) / (2 * h)
     return gradient""",
-               "f is given x itself, and may write into it", "What may f do with what it is given?"),
+               "all calls share one tensor, and f may write into it",
+               "f is given x itself. What may f do with it, and to whom does it belong?"),
+        Mutant("one_copy", "", """\
+def numeric_gradient(f, x, h):
+    gradient, copy = torch.zeros_like(x), x.flatten().clone()
+    for i in range(x.numel()):
+        old = copy[i].item()
+        copy[i] = old + h
+        up = f(copy.view(x.shape)).item()
+        copy[i] = old - h
+        down = f(copy.view(x.shape)).item()
+        copy[i] = old
+        gradient.view(-1)[i] = (up - down) / (2 * h)
+    return gradient""",
+               "all calls share one tensor, and f may write into it",
+               "What may f do with what it is given, and what does the next call then get?"),
+        Mutant("one_copy_moved_back", "", """\
+def numeric_gradient(f, x, h):
+    gradient, copy = torch.zeros_like(x), x.flatten().clone()
+    for i in range(x.numel()):
+        copy[i] += h
+        up = f(copy.view(x.shape)).item()
+        copy[i] -= 2 * h
+        down = f(copy.view(x.shape)).item()
+        copy[i] += h
+        gradient.view(-1)[i] = (up - down) / (2 * h)
+    return gradient""",
+               "all calls share one tensor, and f may write into it",
+               "What may f do with what it is given, and what does the next call then get?"),
     ),
     variants=("""\
 def numeric_gradient(f, x, h):
@@ -1047,6 +1135,8 @@ LAYER_GRADIENTS = Exercise(
                "Which of the three should come first?"),
         Mutant("bent_twice", "dz @ W.T", "(dz @ W.T) * (x > 0)", "what comes out on the way to x is bent once more",
                "How many ReLUs lie between x and y?"),
+        Mutant("dx_relu", "dz @ W.T", "torch.relu(dz @ W.T)",
+               "the ReLU is applied to dx as well", "How many ReLUs lie between x and y?"),
         Mutant("dx_masked_only", "(x @ W + b > 0)", "1.0\n    bent = (x @ W + b > 0)",
                "the ReLU is forgotten on the way back", WHAT_DECIDES),
         Mutant("sum_loss", DZ, "dz = (x @ W + b > 0).float()", "g is taken to be 1 everywhere",
@@ -1113,8 +1203,10 @@ EXERCISES = {
 
 def product_shape(rng: random.Random) -> Question:
     B, T, C, D = rng.sample(range(2, 12), 4)
-    return Question(f"What is the shape of a product of ({B}, {T}, {C}) and ({C}, {D})?", [B, T, D],
-                    f"The inner sizes, {C}, meet and vanish; the axes in front are a stack of matrices.")  # fmt: skip
+    return Question(
+        f"How many numbers does a product of tensors of the shapes ({B}, {T}, {C}) and ({C}, {D}) hold?", B * T * D,
+        f"The inner sizes, {C}, meet and vanish: ({B}, {T}, {D}).",
+    )  # fmt: skip
 
 
 def lost_comparison(rng: random.Random) -> Question:
@@ -1126,7 +1218,7 @@ def lost_comparison(rng: random.Random) -> Question:
 
 
 def push(rng: random.Random) -> Question:
-    p = rng.choice([0.1, 0.2, 0.25, 0.4, 0.7])
+    p = rng.choice([0.05, 0.1, 0.2, 0.25, 0.3, 0.4, 0.6, 0.7, 0.9])
     came = rng.random() < 0.5
     return Question(
         f"A softmax gives a word the probability {p:g}, and {'this word' if came else 'another word'} came. What is "
@@ -1142,7 +1234,7 @@ def two_roads(rng: random.Random) -> Question:
 
 
 def shift(rng: random.Random) -> Question:
-    p, c = rng.choice([0.2, 0.35, 0.6, 0.8]), rng.choice([5, 50, 500])
+    p, c = rng.choice([0.1, 0.2, 0.35, 0.6, 0.8]), rng.choice([5, 50, 200, 500])
     return Question(f"A softmax gives a word the probability {p:g}. Now {c} is added to all scores. What is it now?",
                     p, "Only differences of scores matter: the factor cancels above and below the line.",
                     0.01)  # fmt: skip
