@@ -18,6 +18,7 @@ _HOME = {
     "speculative": "speculate",
     "constrained": "allowed_by",
     "batching": "Batcher Request",
+    "moe": "MoE",
     "evaluate": "bits_per_byte",
     "train": "pretrain Run setup next_batch forward_backward optimizer_step evaluate_step save",
 }

@@ -265,7 +265,8 @@ def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
     if nanogpt is not None and not (nanogpt / "train.py").exists():
         raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
-    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, continuous_batching, training_speed, time_to_loss]
+    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, continuous_batching, training_speed,
+               time_to_loss]  # fmt: skip
     rows = []
     for bench in benches:
         if only in bench.__name__:

@@ -85,7 +85,8 @@ SOURCE = re.compile(r"\]\(|https?://|et al\.|arXiv|\([^()]*\b(?:1[6-9]|20)\d\d[a
 NO_FIGURES = re.compile(
     r"https?://\S+|\]\([^)]*\)|arXiv[: ]\d{4}\.\d{4,5}|\b\d+\.\d+\.\d+\b"  # addresses, papers, versions
     r"|\b(?:in|since|by|until|before|after) (?:1[6-9]\d\d|20[0-3]\d)\b|\((?:1[6-9]|20)\d\d\)"  # years
-    r"|\b(?:\d\d|primer)\.p?\d+ (?:`|\w+:)|\b(?:turn|exercise|section|lesson|problem)s?\W{1,4}\d\d(?:\.p?\d+)?", flags=re.I
+    r"|\b(?:\d\d|primer)\.p?\d+ (?:`|\w+:)|\b(?:turn|exercise|section|lesson|problem)s?\W{1,4}\d\d(?:\.p?\d+)?",
+    flags=re.I,
 )  # fmt: skip
 
 

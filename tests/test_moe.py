@@ -145,10 +145,11 @@ def test_bf16_routes_in_fp32():
     mixture, x = shaken(), states()
     with torch.no_grad():
         exact = mixture(x)
-        chosen = mixture.chosen
+        probs = mixture.probs
         with torch.autocast("cpu", torch.bfloat16):
             y = mixture(x)
-        assert y.dtype == torch.bfloat16 and torch.equal(mixture.chosen, chosen)
+        assert y.dtype == torch.bfloat16
+        close(mixture.probs, probs, 1e-6)
         assert (y - exact).abs().max() < 0.03 * exact.abs().max()
         half = copy.deepcopy(mixture).bfloat16()
         y = half(x.bfloat16())

@@ -436,6 +436,8 @@ ways = {
 }
 turns = {name: 128 * rope_frequencies(c) / (2 * math.pi) for name, c in ways.items()}
 torch.testing.assert_close(turns["linear"], turns["plain"] / 4)
+
+# %%
 fig, ax = figure(width=7, height=3.2)
 styles = (BLACK, "-"), (GREEN, "--"), (ORANGE, "-."), (BLUE, ":")
 for (name, t), (color, style) in zip(turns.items(), styles):

@@ -26,6 +26,7 @@ def bigrams(ids: torch.Tensor, V: int) -> torch.Tensor:
 
 
 def counts_twin(rng: random.Random) -> Question:
+    """How often one letter follows another in a short text."""
     text = "".join(rng.choice("aab") for _ in range(rng.randint(8, 14)))
     first, second = rng.choice(["aa", "ab", "ba"])
     answer = sum(pair == (first, second) for pair in zip(text, text[1:]))
@@ -198,6 +199,7 @@ def bigram_counts(ids, V):
 
 
 def smoothing_twin(rng: random.Random) -> Question:
+    """One probability of a row that was smoothed by adding k."""
     V, k = rng.randint(5, 40), rng.choice([0.1, 0.5, 2.0])
     total = rng.randint(4, 30)
     seen = rng.randint(1, total)
@@ -638,6 +640,7 @@ def bits_per_byte(nats, token_bytes):
 
 
 def interpolate_twin(rng: random.Random) -> Question:
+    """Two orders of counts, mixed."""
     share, short = rng.randint(1, 9) / 10, rng.randint(1, 9) / 10
     lam = rng.choice([0.2, 0.4, 0.6, 0.9])
     known = rng.random() < 0.7
@@ -882,6 +885,7 @@ def interpolate(counts_by_order, context, lambdas):
 
 
 def continuation_twin(rng: random.Random) -> Question:
+    """In how many different contexts a symbol was seen."""
     before = [rng.choice("abcdefg") for _ in range(rng.randint(5, 9))]
     other = rng.randint(4, 12)
     different = len(set(before))
@@ -1250,6 +1254,7 @@ def bigram_gradient(W, ids):
 
 
 def best_k_twin(rng: random.Random) -> Question:
+    """Which k a development text prefers."""
     seen, total, V = rng.randint(1, 6), rng.randint(8, 20), rng.choice([4, 8, 16])
     ks = sorted(rng.sample([0.5, 1, 2, 4, 8], 2))
     bits = {k: -math.log2((seen + k) / (total + k * V)) - math.log2((total - seen + k) / (total + k * V)) for k in ks}
@@ -1476,6 +1481,7 @@ def best_k(counts_train, ids_dev, ks):
 
 
 def cache_twin(rng: random.Random) -> Question:
+    """What a mixture with a cache pays for one token."""
     n, share = rng.choice([4, 5, 8, 10]), rng.choice([0.2, 0.4, 0.5])
     times, p = rng.randint(0, 3), rng.choice([0.1, 0.2, 0.5])
     mixed = (1 - share) * p + share * times / n
@@ -1761,6 +1767,7 @@ def unseen_after_smoothing(rng: random.Random) -> Question:
 
 
 def gradient_at_target(rng: random.Random) -> Question:
+    """One entry of p - y."""
     p = rng.randint(1, 19) / 20
     right = rng.random() < 0.5
     which = "the token that came" if right else "a token that did not come"

@@ -566,7 +566,7 @@ def block(x, norm1, attn, norm2, mlp):
 
 
 def mlp_twin(rng: random.Random) -> Question:
-    C = rng.choice([16, 32, 48, 64, 96, 128])
+    C = 8 * rng.randint(2, 24)
     return Question(
         f"The stream is {C} wide. How many parameters has an MLP with a hidden layer of 4 times the width, biases "
         "counted?", 8 * C * C + 5 * C,
@@ -934,7 +934,7 @@ def next_token_loss(logits, tokens):
 
 
 def std_twin(rng: random.Random) -> Question:
-    layers = rng.choice([2, 8, 18, 32, 50])
+    layers = rng.randint(2, 60)
     return Question(
         f"A GPT of the GPT-2 family has {layers} blocks. How many times smaller is the standard deviation of its "
         "mlp.down matrices at the start than that of its mlp.up matrices?", math.sqrt(2 * layers),
@@ -1470,6 +1470,7 @@ def largest_batch(parameters, batch, peak, budget):
 
 
 def lens_twin(rng: random.Random) -> Question:
+    """From which layer on the final token stays on top."""
     L = rng.randint(6, 10)
     stay, early = rng.randint(3, L - 1), rng.randint(0, 1)
     tops = ["dog" if i >= stay or i == early else "cat" for i in range(L + 1)]
@@ -1950,7 +1951,7 @@ EXERCISES = {
 
 
 def size_of_the_stream(rng: random.Random) -> Question:
-    layers = rng.choice([4, 12, 24, 40, 60])
+    layers = rng.randint(3, 60)
     return Question(
         f"A stream starts with variance 1; each of {layers} blocks adds two independent answers of variance 1. What is "
         "the standard deviation of its numbers at the end?", math.sqrt(1 + 2 * layers),
@@ -1959,7 +1960,7 @@ def size_of_the_stream(rng: random.Random) -> Question:
 
 
 def fresh_loss(rng: random.Random) -> Question:
-    vocab = rng.choice([256, 512, 1000, 4096, 50257])
+    vocab = 64 * rng.randint(4, 900)
     return Question(
         f"A fresh GPT with a vocabulary of {vocab:,} starts training. At about which loss, in nats per token?",
         math.log(vocab), f"It gives each token about 1/{vocab}; −ln of that is ln {vocab:,}.", 0.02,
@@ -1967,7 +1968,7 @@ def fresh_loss(rng: random.Random) -> Question:
 
 
 def share_of_the_mlp(rng: random.Random) -> Question:
-    times = rng.choice([2, 3, 4, 6, 8])
+    times = rng.randint(2, 20)
     return Question(
         f"The MLP of a block is {times} times as wide as the stream, with two matrices; attention has four matrices of "
         "C × C. Which share of the block's matrix parameters is the MLP's?", 2 * times / (2 * times + 4),
@@ -1976,7 +1977,7 @@ def share_of_the_mlp(rng: random.Random) -> Question:
 
 
 def state_of_training(rng: random.Random) -> Question:
-    millions = rng.choice([10, 50, 124, 350, 774])
+    millions = rng.randint(5, 900)
     return Question(
         f"A model of {millions} million parameters trains in float32 with AdamW. How many megabytes (a million bytes) "
         "take weights, gradients and optimizer together?", 16 * millions,
@@ -1985,7 +1986,7 @@ def state_of_training(rng: random.Random) -> Question:
 
 
 def saved_by_tying(rng: random.Random) -> Question:
-    vocab, width = rng.choice([1000, 2048, 8000]), rng.choice([64, 128, 256])
+    vocab, width = 1000 * rng.randint(1, 60), rng.choice([64, 128, 256])
     return Question(
         f"A vocabulary of {vocab:,}, a stream {width} wide. How many parameters does it save to tie the head to the "
         "embedding?", vocab * width, f"One of two matrices of {vocab:,} × {width}.",
@@ -1993,9 +1994,11 @@ def saved_by_tying(rng: random.Random) -> Question:
 
 
 def order_without_positions(rng: random.Random) -> Question:
+    length = rng.randint(8, 40)
+    a, b = sorted(rng.sample(range(length - 1), 2))
     return Question(
-        "A GPT without position embeddings and without a mask reads a text; then the same text with two of its earlier "
-        "tokens exchanged. Does the output at the last position change? (yes or no)", "no",
+        f"A GPT without position embeddings and without a mask reads a text of {length} tokens; then the same text with "
+        f"tokens {a} and {b} exchanged. Does the output at the last position change? (yes or no)", "no",
         "Attention is a weighted sum over the tokens, and a sum does not know an order.",
     )  # fmt: skip
 

@@ -176,7 +176,10 @@ def same_score(q, k, m, n, angle):
 
 
 def rms_twin(rng: random.Random) -> Question:
-    a, b = rng.choice([(1, 7), (7, 17), (2, 14), (6, 42), (7, 23)])  # (a² + b²) / 2 is a square
+    """One number of a vector after RMSNorm."""
+    nice = [(a, b) for b in range(2, 60) for a in range(1, b) if (a * a + b * b) % 2 == 0
+            and math.isqrt((a * a + b * b) // 2) ** 2 == (a * a + b * b) // 2]  # the mean is a square
+    a, b = rng.choice(nice)
     size = math.isqrt((a * a + b * b) // 2)
     return Question(
         f"RMSNorm with gains of 1 and no eps. What does the vector (−{a}, {b}) become? Give its second number.",
@@ -257,6 +260,9 @@ def rms_norm(x, gain, eps):
                "To what is eps added?"),
         Mutant("eps_twice", SQUARES, "(x.square() + eps).mean(dim=-1, keepdim=True)",
                "eps is added twice", "In how many lines do you add eps?"),
+        Mutant("eps_over_C", "+ eps", "+ eps / x.shape[-1]",
+               "eps is added to the sum of the squares, so that it is divided by C with them",
+               "To what is eps added: the sum of the squares, or their mean?"),
         Mutant("eps_subtracted", "+ eps", "- eps",
                "eps is subtracted", ZEROS),
         Mutant("sum", ".mean(", ".sum(",
@@ -1173,6 +1179,21 @@ SHARE = "torch.softmax(scores.masked_fill(future, -math.inf), dim=-1)"
 GROUPS = "Six query heads, two key heads: which query heads share key head 0, and how are 0 to 5 cut into 2 groups?"
 FITS = "Write down the shapes of q and k before their product. Which axis of k has size 1, and what does q have there?"
 JOINED = "In which order do the heads lie in memory after the product, and which order is asked for?"
+LINES = {"B": "B, H, T, D = q.shape", "K": "K = k.shape[1]", "q": Q_CUT, "Q": Q_WRONG, "v": KV_CUT, "V": KV_WRONG,
+         "s": "scores = q @ k.transpose(-2, -1) / math.sqrt(D)",
+        "f": "future = torch.ones(T, T, dtype=torch.bool).triu(1)",
+         "w": "weights = " + SHARE, "j": JOIN, "J": JOIN_WRONG}  # fmt: skip
+NO_PLACES, NO_PLACES_KV = ("q has no axis for the places within a group when it meets k",
+                           "k and v have no axis for the places within a group when q meets k")  # fmt: skip
+K_LATE = "K is read from k after k has got its new axis"
+MISORDERED = [  # a line is a letter; ends are j or J
+    ("BsKqvfw", "the scores are computed before q and k have their new axes", FITS),
+    ("BsKqVfw", "the scores are computed before q and k have their new axes", FITS),
+    ("BKVsqfw", NO_PLACES, FITS),
+    ("BKQsvfw", NO_PLACES_KV, FITS), ("BKqsVfw", NO_PLACES_KV, FITS), ("BKQsVfw", NO_PLACES_KV, FITS),
+    ("BVKqsfw", K_LATE, "Which number of (B, 1, K, T, D) does `k.shape[1]` name?"),
+    ("BVKQsfw", K_LATE, "Which number of (B, 1, K, T, D) does `k.shape[1]` name?"),
+]  # fmt: skip
 FIRST_QUERY = "What do the weights of the first query add up to?"
 GROUPED_ATTENTION = Exercise(
     cases=grouped_cases,
@@ -1225,13 +1246,16 @@ def grouped_attention(q, k, v):
     return (weights @ v).transpose(1, 2).reshape(B, H, T, D)""",
                "k has its axis of size 1 in the wrong place and the heads are shuffled at the end", FITS),
         # Lines in a wrong order, or left out.
+        *(Mutant(f"order_{order}{end}", "", "def grouped_attention(q, k, v):\n    "
+                 + "\n    ".join(LINES[letter] for letter in order + end), idea, asks)
+          for order, idea, asks in MISORDERED for end in "jJ"),
         Mutant("kv_not_cut", "    " + KV_CUT + "\n", "",
-               "k and v have no axis for the places within a group", FITS),
+               NO_PLACES_KV, FITS),
         Mutant("q_not_cut", "    " + Q_CUT + "\n", "",
-               "q has no axis for the places within a group", FITS),
+               NO_PLACES, FITS),
         Mutant("K_after_kv", "    K = k.shape[1]\n    " + Q_CUT + "\n    " + KV_CUT,
                "    " + KV_CUT + "\n    K = k.shape[2]\n    " + Q_CUT,
-               "K is read from k after k has got its new axis", "Which axis of (B, K, 1, T, D) counts the key heads?"),
+               K_LATE, "Which axis of (B, K, 1, T, D) counts the key heads?"),
         Mutant("no_mask", "scores.masked_fill(future, -math.inf)", "scores",
                "nothing hides the future", "May the first query see the second key?"),
         Mutant("mask_after", SHARE, "torch.softmax(scores, dim=-1).masked_fill(future, 0.0)",
@@ -1419,6 +1443,20 @@ VERDICT = Exercise(
     mutants=(
         Mutant("by_place", PAIRED, "[c - b for b, c in zip(baseline.values(), change.values())]",
                "the runs are paired by their place, not by their seed", PAIRS),
+        Mutant("by_place_common", PAIRED, "[c - b for b, c in zip([baseline[s] for s in baseline if s in change], "
+               "[change[s] for s in change if s in baseline])]",
+               "the runs that both have are paired by their place in the dictionaries", PAIRS),
+        Mutant("mean_of_all", "", """\
+def verdict(baseline, change):
+    differences = [change[seed] - baseline[seed] for seed in baseline if seed in change]
+    mean, n = sum(change.values()) / len(change) - sum(baseline.values()) / len(baseline), len(differences)
+    if n < 2:
+        return "cannot tell", mean, math.inf
+    middle = sum(differences) / n
+    half = T975[n - 1] * math.sqrt(sum((d - middle) ** 2 for d in differences) / (n - 1) / n)
+    return "cannot tell" if abs(mean) <= half else "better" if mean < 0 else "worse", mean, half""",
+               "the mean is taken over all runs, also those that have no partner",
+               "A seed is missing on one side. Which mean does it still enter?"),
         Mutant("sorted_values", PAIRED, "[c - b for b, c in zip(sorted(baseline.values()), sorted(change.values()))]",
                "the runs are paired by their rank: best with best", PAIRS),
         Mutant("sorted_seeds", PAIRED, "[change[c] - baseline[b] for b, c in zip(sorted(baseline), sorted(change))]",
@@ -1532,6 +1570,9 @@ def verdict(baseline, change):
                "runs are deleted from a dictionary that belongs to the caller",
                "What does a second call with the same dictionaries see?"),
         Mutant("no_spread_no_word", "abs(mean) <= half", "half == 0 or abs(mean) <= half",
+               "differences without any spread are taken to say nothing",
+               "Every pair differs by exactly −0.25. Is that better?"),
+        Mutant("no_spread_inf", "if n > 1:", "if len(set(differences)) > 1:",
                "differences without any spread are taken to say nothing",
                "Every pair differs by exactly −0.25. Is that better?"),
         Mutant("lone_zero", "sum(differences) / n, math.inf", "sum(differences) / n, 0.0",
@@ -1724,6 +1765,8 @@ STRETCHED_ANGLES = Exercise(
                "the ramp goes on below one turn", RAMP),
         Mutant("ramp_from_0", "(turns - 1) / (32 - 1)", "turns / 32",
                "the ramp begins at zero turns", RAMP),
+        Mutant("ramp_jumps", STAYS, "torch.where(turns <= 1, 0.0, (turns / 32).clamp(max=1))",
+               "the share jumps at one turn: the ramp is r/32, which is not 0 there", RAMP),
         Mutant("ramp_32", "(32 - 1)", "32",
                "the ramp is 32 turns long, and ends at 33", RAMP),
         Mutant("ramp_31", "(32 - 1)", "(31 - 1)",
@@ -1834,7 +1877,7 @@ def same_distance(rng: random.Random) -> Question:
 
 
 def gated_width(rng: random.Random) -> Question:
-    width = rng.choice([192, 384, 768, 1536, 3072])
+    width = 96 * rng.randint(2, 40)
     return Question(
         f"An MLP with two matrices has a width of {width:,}. Which width gives a gated MLP, with three matrices, the "
         "same number of parameters?", width * 2 // 3,
@@ -1843,8 +1886,8 @@ def gated_width(rng: random.Random) -> Question:
 
 
 def shared_heads(rng: random.Random) -> Question:
-    K = rng.choice([1, 2, 4])
-    H = K * rng.choice([2, 4, 8])
+    K = rng.randint(1, 8)
+    H = K * rng.randint(2, 8)
     return Question(
         f"{H} query heads share {K} key and value head{'s' * (K > 1)}. By what factor is what generation must keep "
         "smaller than with one key and value head for each query head?", H // K,
@@ -1881,7 +1924,7 @@ def capped(rng: random.Random) -> Question:
 
 
 def without_mean(rng: random.Random) -> Question:
-    a = rng.randint(2, 9)
+    a = rng.randint(2, 99)
     return Question(
         f"All numbers of a vector are {a}. What is each of them after RMSNorm, with gains of 1 and a tiny eps?", 1.0,
         f"The mean square is {a * a}, its root {a}. LayerNorm would give 0: it subtracts the mean.", 0.01,

@@ -3,6 +3,7 @@
 Probabilities are multiples of a power of two wherever a sum has to reach a bound exactly; elsewhere the sums stay away
 from it, so that rounding cannot decide.
 """
+import itertools
 import math
 import random
 
@@ -144,6 +145,9 @@ def greedy_is_not_best(p1, p2):
                "the probability of a second token is added up over all first tokens",
                "Is that the probability of one pair, or of several together?"),
         Mutant("greedy_marginal", GREEDY, "p1[first] * (p1 @ p2).max()",
+               "greedy's second token is chosen as if the first one were not known",
+               "After its first token, which row of p2 can greedy choose from?"),
+        Mutant("greedy_likeliest_column", GREEDY, "p1[first] * p2[first, (p1 @ p2).argmax()]",
                "greedy's second token is chosen as if the first one were not known",
                "After its first token, which row of p2 can greedy choose from?"),
         Mutant("greedy_best_column", GREEDY, "p1[first] * p2[first, (p1[:, None] * p2).max(0).values.argmax()]",
@@ -442,8 +446,49 @@ LATE_IDEA = "the cut comes after the softmax, so that the probabilities no longe
 RANK_IDEA = "the place of a token in the sorted order is returned instead of its id"
 HOT_ASKS = "Should a temperature of 0.5 make the likeliest token likelier, or less likely?"
 RANK_ASKS = "With u near 0 your function returns 0. Is token 0 the likeliest one?"
+TEMPERATURE_IDEA = "the temperature has no effect: it comes too late, is not used, or is undone again"
+NO_CUT_IDEA, NO_CUT_ASKS = "all tokens stay in the draw", "With top_k = 1, how many tokens should have a probability?"
 NO_EFFECT = "Follow the temperature through your lines. Do the logits that reach the softmax depend on it?"
 SUM_ASKS = "What do the probabilities that you return add up to?"
+LINES = {"C": "logits = " + COLD, "H": "logits = " + HOT, "M": CUT_LOGITS.strip(), "L": CUT_PROBS.strip(), "I": IDS,
+         "R": RANKS, "P": SOFTMAX.strip(), "S": "smallest = logits.sort(descending=True).values[top_k - 1]",
+         "D": "token = " + DRAW}  # fmt: skip
+
+
+def misordered() -> tuple[Mutant, ...]:
+    """The shuffled lines in orders that run and are wrong as orders: one for each result that this can have.
+
+    A line is a letter: Cold or Hot, bound S, Mask on logits or Late, softmax P, ends by Id or Rank, Draw.
+    """
+    found = {}
+    for heat, cut, ends in itertools.product("CH", "ML", "IR"):
+        for order in map("".join, itertools.permutations(heat + "S" + cut + "P" + ends)):
+            heated, bound, masked, shared, laid = map(order.index, (heat, "S", cut, "P", ends))
+            if bound > masked or shared > laid or (cut == "L" and shared > masked):
+                continue  # a line needs what no line before it has made
+            useless, no_cut = shared < heated, cut == "M" and shared < masked
+            apart, early = bound < heated < masked and not no_cut, cut == "L" and laid < masked
+            if not (useless or no_cut or apart or early):
+                continue  # nothing wrong with the order
+            ideas = [
+                (useless and not apart, TEMPERATURE_IDEA, NO_EFFECT),
+                (not useless and heat == "H", HOT_IDEA, HOT_ASKS),
+                (no_cut, NO_CUT_IDEA, NO_CUT_ASKS),
+                (apart, "the bound is taken before the temperature but compared with logits after it",
+                 "Are `smallest` and the logits that you compare with it on the same side of the temperature?"),
+                (early, "the ends are laid out before the cut, so that a token which is cut can still be drawn",
+                 "With top_k = 1 and u near 0, which token do you draw?"),
+                (cut == "L" and not early, LATE_IDEA, SUM_ASKS),
+                (ends == "R", RANK_IDEA, RANK_ASKS),
+            ]  # fmt: skip
+            told = [(idea, asks) for holds, idea, asks in ideas if holds][:2]
+            body = "".join(f"    {LINES[letter]}\n" for letter in order + "D")
+            source = f"def sample_step(logits, temperature, top_k, u):\n{body}    return token, probs"
+            result = useless or heat, cut, no_cut, apart and heat, early, ends
+            found[result] = Mutant("order_" + order, "", source, ", and ".join(idea for idea, _ in told), told[0][1])
+    return tuple(found.values())
+
+
 SAMPLE_STEP = Exercise(
     cases=step_cases,
     mutants=(
@@ -458,16 +503,16 @@ SAMPLE_STEP = Exercise(
                "all three wrong lines were kept instead of their twins",
                "For each pair of lines that look alike: which numbers go in, and which should come out?"),
         Mutant("both_temperatures", COLD, COLD + " * temperature",
-               "the temperature has no effect: it is not used, or undone again", NO_EFFECT),
+               TEMPERATURE_IDEA, NO_EFFECT),
         Mutant("no_temperature", "    logits = logits / temperature\n", "",
-               "the temperature has no effect: it is not used, or undone again", NO_EFFECT),
+               TEMPERATURE_IDEA, NO_EFFECT),
         Mutant("temperature_on_probs", "probs = torch.softmax(logits, dim=-1)",
                "probs = torch.softmax(logits * temperature, dim=-1) / temperature",
                "probabilities are divided by the temperature instead of logits", SUM_ASKS),
         Mutant("no_cut", CUT_LOGITS, "",
-               "all tokens stay in the draw", "With top_k = 1, how many tokens should have a probability?"),
+               NO_CUT_IDEA, NO_CUT_ASKS),
         Mutant("late_unused", CUT_LOGITS, "    logits.masked_fill(logits < smallest, -math.inf)\n",
-               "all tokens stay in the draw", "Does masked_fill change its tensor, or make a new one?"),
+               NO_CUT_IDEA, "Does masked_fill change its tensor, or make a new one?"),
         Mutant("one_less", "logits < smallest", "logits <= smallest",
                "the k-th token is cut as well",
                "With top_k = 1, is the likeliest token left?"),
@@ -524,6 +569,7 @@ SAMPLE_STEP = Exercise(
                SOFTMAX + CUT_LOGITS + "    ends = torch.softmax(logits, dim=-1).cumsum(dim=-1)\n",
                "the probabilities that are returned are those from before the cut",
                "With top_k = 1, how many tokens should have a probability?"),
+        *misordered(),
     ),
     variants=("""\
 def sample_step(logits, temperature, top_k, u):
@@ -892,6 +938,7 @@ def cache_bytes(config, tokens, sequences, dtype):
 
 
 def padding_twin(rng: random.Random) -> Question:
+    """Where a token of a padded row stands."""
     longest = rng.randint(7, 12)
     n = rng.randint(3, longest - 2)
     column = rng.randint(longest - n, longest - 1)
@@ -1010,6 +1057,15 @@ def left_padded(prompts, pad):
     mask = real[:, None, :] & torch.ones(T, T, dtype=torch.bool).tril()
     return tokens, (real.long().cumsum(-1) - 1).clamp(min=0), mask""",
                "whatever has the padding's id counts as padding, and padding queries see nothing", BY_ID),
+        Mutant("by_id_leading", "", """\
+def left_padded(prompts, pad):
+    T = max(len(prompt) for prompt in prompts)
+    tokens = torch.tensor([[pad] * (T - len(prompt)) + prompt for prompt in prompts])
+    real = (tokens != pad).cumsum(-1) > 0
+    mask = (real[:, :, None] == real[:, None, :]) & torch.ones(T, T, dtype=torch.bool).tril()
+    return tokens, (real.long().cumsum(-1) - 1).clamp(min=0), mask""",
+               "whatever has the padding's id at the beginning of a row counts as padding",
+               "A prompt begins with the padding's id. How would you know?"),
         Mutant("in_place", "", """\
 def left_padded(prompts, pad):
     lengths = torch.tensor([len(prompt) for prompt in prompts])
@@ -1083,6 +1139,7 @@ def left_padded(prompts, pad):
 
 
 def accept_twin(rng: random.Random) -> Question:
+    """With which probability a guess stays."""
     q = rng.choice([0.4, 0.5, 0.8])
     p = rng.choice([0.1, 0.2, 0.3])
     if rng.random() < 0.5:
@@ -1207,6 +1264,9 @@ ACCEPT = Exercise(
         Mutant("not_before", REDRAW, "int((ends <= v * ends[-1]).sum())",
                "a token that ends exactly at v is passed over, so that v = 1 draws one that is not there",
                "v is 1. How many ends are at most 1, and which id is that?"),
+        Mutant("not_before_clipped", REDRAW, "min(int((ends <= v * ends[-1]).sum()), len(ends) - 1)",
+               "a token that ends exactly at v is passed over",
+               "v is 1, and the last token is not missing. Which token ends exactly at 1?"),
         Mutant("no_sum", "missing.cumsum(dim=0)", "missing",
                "v is compared with the parts themselves instead of their running sum",
                "Where on the line does the second token begin?"),
@@ -1266,6 +1326,7 @@ def accept(p, q, token, u, v):
 
 
 def repeats_twin(rng: random.Random) -> Question:
+    """The share of n-grams that came before."""
     period, times = rng.randint(3, 6), rng.randint(3, 6)
     n = rng.randint(2, 4)
     total = period * times - n + 1
@@ -1427,6 +1488,7 @@ def repeats(tokens, n):
 
 
 def allowed_twin(rng: random.Random) -> Question:
+    """How many tokens keep an automaton alive."""
     width = rng.choice([2, 3, 4])
     pieces = rng.sample(["7", "12", "345", "6789", "1.", "2.3", "12.", ".", "x", "4x", "100."], 6)
     pattern = "".join("d" * width) + "."
@@ -1452,6 +1514,7 @@ def machines() -> dict:
 
 
 def allowed_cases() -> list[tuple]:
+    """Automata, states and vocabularies."""
     letters = ["a", "b", "c", "ab", "bb", "bca", "bbc", "ac", "abbc", "ca", "bcb", None]
     parts = ["1", "12", "2.", "3.4", "12.34", "123", ".", ".5", "0", "45", "6.7", "x", "1x", "12.3", "12.345", None,
              "5."]  # fmt: skip
@@ -1528,6 +1591,31 @@ def allowed(pieces, steps, final, state):
     return torch.tensor(may)""",
                "a token that passes through state 0 is not read to its end",
                "What does Python say to `if not 0:`?"),
+        Mutant("falsy_both", "", """\
+def allowed(pieces, steps, final, state):
+    may = []
+    for piece in pieces:
+        at = state
+        for character in piece or "":
+            at = steps.get((at, character))
+            if not at:
+                break
+        may.append(state in final if piece is None else bool(at))
+    return torch.tensor(may)""",
+               "a token that comes to state 0, on its way or at its end, is taken for one that is stuck",
+               "What does Python say to `if not 0:`?"),
+        Mutant("last_step", "", """\
+def allowed(pieces, steps, final, state):
+    may = []
+    for piece in pieces:
+        at, ok = state, False
+        for character in piece or "":
+            ok = (at, character) in steps
+            at = steps.get((at, character), at)
+        may.append(state in final if piece is None else ok)
+    return torch.tensor(may)""",
+               "a character that cannot be read is forgotten when a later one can be",
+               "What does a missing step mean?"),
         Mutant("end_always", ENDS, "at is not None",
                "the end-of-text token is always allowed", "May a date end after its first digit?"),
         Mutant("end_never", ENDS, "piece is not None and at is not None",
@@ -1546,6 +1634,19 @@ def allowed(pieces, steps, final, state):
         may.append(at is not None and piece is not None)
     if not any(may):
         may = [piece is None for piece in pieces]
+    return torch.tensor(may)""",
+               "the end-of-text token is allowed only where nothing else is",
+               "May a text end where it could also go on?"),
+        Mutant("end_if_no_step", "", """\
+def allowed(pieces, steps, final, state):
+    may = []
+    for piece in pieces:
+        at = state
+        for character in piece or "":
+            at = steps.get((at, character))
+        may.append(at is not None)
+        if piece is None:
+            may[-1] = state in final and all(start != state for start, _ in steps)
     return torch.tensor(may)""",
                "the end-of-text token is allowed only where nothing else is",
                "May a text end where it could also go on?"),
@@ -1736,6 +1837,9 @@ TYPICAL = Exercise(
         Mutant("crossing_dropped", OUT, "ordered.cumsum(dim=-1) > mass",
                "the token that crosses the mass is dropped",
                "The nearest token has probability 0.7 and mass is 0.5. Which tokens should be left?"),
+        Mutant("crossing_dropped_reached", OUT, "ordered.cumsum(dim=-1) >= mass",
+               "the token that crosses the mass, or reaches it exactly, is dropped",
+               "The nearest token has probability 0.7 and mass is 0.5. Which tokens should be left?"),
         Mutant("crossing_dropped_but_first", "out = " + OUT,
                "out = ordered.cumsum(dim=-1) > mass\n    out[:, 0] = False",
                "the nearest token is rescued, but elsewhere the one that crosses the mass is dropped",
@@ -1857,6 +1961,7 @@ EXERCISES = {
 
 
 def tempered(rng: random.Random) -> Question:
+    """A probability at another temperature."""
     p, temperature = rng.randint(11, 19) / 20, rng.choice([0.5, 2.0])
     a, b = p ** (1 / temperature), (1 - p) ** (1 / temperature)
     what = "squared" if temperature == 0.5 else "replaced by its root"
@@ -1867,6 +1972,7 @@ def tempered(rng: random.Random) -> Question:
 
 
 def kept_by_min_p(rng: random.Random) -> Question:
+    """How many tokens min-p keeps."""
     counts = sorted(rng.sample(range(2, 40), 6), reverse=True)
     total, bar = sum(counts), rng.choice([0.1, 0.2, 0.3, 0.5])
     kept = sum(count + 1e-9 >= bar * counts[0] for count in counts)
@@ -1897,6 +2003,7 @@ def tokens_a_pass(rng: random.Random) -> Question:
 
 
 def accepted_share(rng: random.Random) -> Question:
+    """How often a guess stays: the sum of min(p, q)."""
     p, q = (rng.sample([1, 2, 3, 4, 5], 3) for _ in range(2))
     a, b = ([x / sum(w) for x in w] for w in (p, q))
     shown = "; ".join(", ".join(f"{x}/{sum(w)}" for x in w) for w in (p, q))

@@ -516,6 +516,7 @@ def moe_forward(x, weights, experts, mlps):
 
 
 def dispatch_twin(rng: random.Random) -> Question:
+    """Where a token's row goes when rows are sorted by expert."""
     N, k = rng.randint(3, 5), rng.choice([2, 3])
     E = rng.randint(k + 1, 5)
     table = [rng.sample(range(E), k) for _ in range(N)]
@@ -867,6 +868,7 @@ def balance_loss(probs, chosen):
 
 
 def dropped_twin(rng: random.Random) -> Question:
+    """How many choices a capacity drops."""
     counts = [rng.randint(1, 12) for _ in range(4)]
     capacity = rng.randint(4, 7)
     over = sum(max(0, n - capacity) for n in counts)
@@ -1213,6 +1215,7 @@ def moe_parameters(c, E, k):
 
 
 def healthy_twin(rng: random.Random) -> Question:
+    """The effective number of experts."""
     E = rng.choice([8, 12, 16])
     few = rng.random() < 0.6
     n = rng.randint(2, E // 2 - 1) if few else rng.randint(E // 2 + 1, E - 1)
@@ -1452,6 +1455,7 @@ def healthy(shares, last):
 
 
 def choice_twin(rng: random.Random) -> Question:
+    """How many experts take a token when experts choose."""
     N, capacity = rng.randint(7, 8), rng.randint(2, 3)
     probs = rng.sample(range(5, 96, 3), N)
     first, second = sorted(probs)[-capacity:], sorted(probs)[:capacity]
@@ -1715,7 +1719,7 @@ def renormalised(rng: random.Random) -> Question:
 
 
 def collapsed_loss(rng: random.Random) -> Question:
-    E = rng.choice([4, 6, 10, 16, 32])
+    E = rng.randint(3, 64)
     return Question(
         f"{E} experts, one active. Every token goes to expert 0, with probability 1. What is E · Σ f P?", E,
         f"Only one term is not zero: 1 · 1, times {E}. An even router has 1.",

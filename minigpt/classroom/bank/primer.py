@@ -229,6 +229,10 @@ CENTER_ROWS = Exercise(
         Mutant("unsqueezed_1", MEAN, "x.mean(dim=-1).unsqueeze(1)",
                "the new axis of the means is number 1, which is the last one in tables only",
                "In a tensor (2, 3, 4), at which place must the means have their axis of size 1?"),
+        Mutant("unsqueezed_1_for_tables", CENTERED,
+               "mean = x.mean(dim=-1)\n    return x - (mean.unsqueeze(1) if x.dim() > 1 else mean)",
+               "the new axis of the means is number 1, which is the last one in tables only",
+               "In a tensor (2, 3, 4), at which place must the means have their axis of size 1?"),
         Mutant("none_1", MEAN, "x.mean(dim=-1)[:, None]",
                "the new axis of the means is number 1, which is the last one in tables only",
                "In a tensor (2, 3, 4), at which place must the means have their axis of size 1?"),
@@ -1050,6 +1054,7 @@ def numeric_gradient(f, x, h):
 
 
 def layer_twin(rng: random.Random) -> Question:
+    """A gradient of one layer, by hand."""
     x, w, g = rng.sample(range(2, 9), 3)
     b = rng.choice([-x * w - 1, 1])
     passed = x * w + b > 0
