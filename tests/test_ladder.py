@@ -20,7 +20,8 @@ def shelves(tmp_path, monkeypatch):
     monkeypatch.setattr(shelf, "RECORDS", tmp_path / "records")
     monkeypatch.setenv("MINIGPT_RUNS", str(tmp_path / "runs"))
     (tmp_path / "records").mkdir()
-    record("03_ladder", {"counts": [[5.0, 3.0], [5.0, 3.0], [5.0, 3.0]], "network": [[6.0, 2.0], [6.0, 2.1], [6.0, 2.2]]})
+    network = [[6.0, 2.0], [6.0, 2.1], [6.0, 2.2]]
+    record("03_ladder", {"counts": [[5.0, 3.0], [5.0, 3.0], [5.0, 3.0]], "network": network})
     record("05_ladder", {"a GPT": [[4.0, 1.5], [4.0, 1.5]]})
     record("04_scale", {"no rung": [[4.0, 1.0], [4.0, 1.0]]})
     return tmp_path
@@ -30,7 +31,8 @@ def record(stem, arms):
     """A record and its script; x is 1, 2."""
     arms = {name: {"settings": {}, "x": [1, 2], "y": y, "numbers": [{} for _ in y]} for name, y in arms.items()}
     (shelf.RECORDS / f"{stem}.py").write_text("", encoding="utf-8")
-    content = {"axes": ["x", "y"], "seeds": list(range(len(next(iter(arms.values()))["y"]))), "floor": 0.5, "arms": arms}
+    seeds = list(range(len(next(iter(arms.values()))["y"])))
+    content = {"axes": ["x", "y"], "seeds": seeds, "floor": 0.5, "arms": arms}
     (shelf.RECORDS / f"{stem}.json").write_text(json.dumps(content), encoding="utf-8")
 
 

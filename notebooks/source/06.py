@@ -136,12 +136,12 @@ live = record.live() if usable[0] == "books" else None
 fig, ax = figure(width=6.5, height=2.8)
 plot_record(ax, record, ["baseline"], label=False)
 for curve in record.curves("baseline"):
-    ax.plot(record.x("baseline"), curve, ":", color=GREY)
+    ax.plot(record.x("baseline"), curve, ":", color=ORANGE, linewidth=2, zorder=5)
 if live:
     plot_live(ax, live.x, live.y)
     print(live_sentence(record, "baseline", live))
 show(fig, alt="Bits per byte of the baseline against training FLOPs: it falls from about 2.7 to "
-              "2.4; three dotted runs lie close together, inside a band.")
+              "2.4; three dotted runs lie close together, on and beside the live line.")
 print(record.sentence())
 
 # %% [markdown]
@@ -478,8 +478,8 @@ if live:
     print(live_sentence(length, length.arms[0], live))
 ax.axvline(128, color=GREY, linestyle=":")
 show(fig, alt="Bits per byte by position of two plain arms: both go up and down by up to a tenth "
-              "from one interval to the next; the one trained longer lies far lower and climbs "
-              "beyond 128 tokens; the live run follows the other, which stays level.")
+              "from one interval to the next; the one trained longer lies a quarter of a bit "
+              "lower; the live run follows the other.")
 print(length.sentence())
 
 # %%
@@ -544,9 +544,10 @@ for T in (128, 512):
 # - **YaRN** leaves the fast pairs nearly alone. As it is, it costs a hundredth of a bit inside the trained length, and stays about as far above the window up to
 #   the end of the text, where plain has decayed by far more.
 # - **YaRN and a tenth more training** is the best of all arms beyond the trained length, and level to the end; plain with the same training still climbs, and loses
-#   to it in the last quarter. That is the recipe of the paper: change the angles, then train a little. But mind the last line. Its lead over the window cannot be told
-#   from zero, and the window had no tenth more.
-# - **A larger base** cannot be told from plain here. It slows the pairs in the middle by too little.
+#   to it in the last quarter. That is the recipe of the paper: change the angles, then train a little. But mind the interval of its lead over the window: it
+#   contains zero, and the window had no tenth more.
+# - **A larger base** cannot be told from plain here: its mean starts to climb later, but the interval contains zero. It slows the pairs in the middle by less than
+#   YaRN does.
 # - **The window** is the simplest, and nearly the best. This small model was trained on 128 tokens, and has learnt to use nothing that
 #   stands further back; not to look there costs it nothing. A text in which an answer stands 400 tokens back would be another story: there a window fails.
 # - **Long from the start** is far behind, at equal compute. A token of a long text costs more, so it takes fewer steps, and each step sees a quarter as many

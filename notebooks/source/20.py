@@ -80,7 +80,8 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 #
 # Here is the idea. Take the MLP of a block, which holds two thirds of the block's parameters. Put E of them in its place, all of
 # the same shape, with different weights. They are called **experts**. For each token choose k of them, and leave the others alone.
-# The whole layer is a **mixture of experts**. Attention, norms and embeddings stay as they are.
+# The whole layer is a **mixture of experts**. Attention, norms and embeddings stay as they are. A layer or a model without experts, in
+# which every token meets every matrix, is called *dense*.
 #
 # **Predict.** You replace an MLP by 8 experts, each as large as that MLP, and send every token to 2 of them. By what factor do the
 # MLP's FLOPs for one token grow?
@@ -307,7 +308,7 @@ for name, way in (("token by token", token_by_token), ("dispatched", dispatched)
 # ## 4. Left alone, the router collapses
 #
 # Now train one. The model is a small GPT of one block, with 8 experts of which each token visits 1. To make everything visible, a token is
-# one byte, that is, one letter. The text is a dozen books.
+# one byte, that is, one letter. The text is a piece of each of a dozen books.
 #
 # At every step, write down which share of the visits each expert got. Even would be one eighth.
 
@@ -376,14 +377,14 @@ reveal("20.p2", guess, truth=sum(largest(alone)) / 3)
 fig, axes = figure(width=9, height=2.7, columns=3, sharey=True)
 for seed, (ax, (_, shares, _)) in enumerate(zip(axes, alone)):
     heatmap(shares.T, title=f"seed {seed}", ax=ax, vmin=0, vmax=1)
-    ax.set(xlabel="step", aspect="auto")
+    ax.set(xlabel="step", aspect="auto", xticks=[0, 100, 199])
 axes[0].set_ylabel("expert")
 fig.colorbar(axes[0].images[0], ax=axes, label="share of the visits")
 show(fig, alt="Three pictures of eight rows, one an expert, over 200 steps: at almost every step "
               "one row is bright and the others are dark; now and then another row takes over.")
 ends = ", ".join(f"{share:.2f}" for share in largest(alone))
-print(f"Live, 3 seeds: the busiest expert's share at the end, between {min(largest(alone)):.2f} and "
-      f"{max(largest(alone)):.2f} ({ends}); even is {1 / E}")
+print(f"Live, 3 seeds: the busiest expert's share at the end, between {min(largest(alone)):.2f} "
+      f"and {max(largest(alone)):.2f} ({ends}); even is {1 / E}")
 early = torch.stack([shares[20:120].max(1).values.mean() for _, shares, _ in alone])
 print(f"steps 20 to 120: the busiest takes {early.min():.2f} or more of a batch, on average")
 assert early.min() > 0.5
@@ -391,14 +392,14 @@ assert early.min() > 0.5
 # %% [markdown]
 # One bright row, and seven dark ones. This is called **collapse**: the router sends nearly everything to one expert.
 #
-# You know both causes. First, all tokens' vectors have a part in common, so that a small change of the router moves all tokens to the same
-# expert at once. Second, it feeds itself: the expert that gets the tokens is the one that is trained; the trained one is the most
-# useful one; the router, which hears only of the experts it chose, gives it more weight. An expert without tokens gets no gradient, and stays
-# as it was drawn.
+# The usual explanation, which these runs do not test, has two parts. Early in training all tokens' vectors have much in common, so that a small change of the router moves nearly all
+# tokens to the same expert at once. And collapse feeds itself: the expert that gets the tokens is the one that is trained; the trained one is the most
+# useful one; the router, which hears only of the experts it chose, gives it more weight. An expert without tokens gets no gradient, and learns
+# nothing.
 #
 # Look at the picture again: it shows two kinds of trouble. Where one row stays bright, the router has collapsed. Where the bright row
-# changes, the router is *unstable*: it throws all tokens from one expert to the next, and each of them forgets while it waits. Either way
-# you have paid for eight experts, and at any moment used one.
+# changes, the router is *unstable*: it throws all tokens from one expert to the next. Either way you have paid for
+# eight experts, and at any moment used one.
 #
 # > **Your turn: 20.8 `healthy`** (10 min): a monitor that tells collapsed, unstable and balanced apart.
 
@@ -472,10 +473,10 @@ assert lopsided < 1
 # ### A nudge
 #
 # The auxiliary loss pulls at the weights that also predict the text, and the two pulls need not agree. Wang et al. 2024 ([Auxiliary-Loss-Free
-# Load Balancing](https://arxiv.org/abs/2408.15664)) leave the loss alone. Each expert gets a number that is added to its score *when
+# Load Balancing](https://arxiv.org/abs/2408.15664)) leave the loss alone. Each expert gets a number that is added to its probability *when
 # choosing*, and only then; the weights stay those of the router. After each step the number goes up a little for experts that got less than
-# their share, and down for the others. No gradient is involved. (They add it to the scores of another function than softmax; the idea is the
-# same.)
+# their share, and down for the others. No gradient is involved. (In the paper each score goes
+# through a sigmoid instead of the softmax, and the number is added to that; the idea is the same.)
 
 # %%
 def nudged(mixture, rate=0.01):
@@ -519,12 +520,15 @@ for name, runs, *_ in arms:
 assert sum(largest(by_nudge)) < sum(largest(alone)) > sum(largest(by_loss))
 
 # %% [markdown]
-# Both bring the load down. Now look at the last column, and at how far the seeds lie apart: nobody could tell from the loss that one of these
+# Both bring the load down. (The picture takes the busiest expert of each step; the table averages the shares over the last 30 steps first, and
+# takes the busiest then. Its numbers are lower, because the busiest expert changes from step to step. 20.8 is about this difference.)
+#
+# Now look at the last column, and at how far the seeds lie apart: nobody could tell from the loss that one of these
 # arms leaves seven experts idle. A collapsed mixture is a smaller dense model, and a smaller dense model learns letters just as well for 200
 # steps. So a run can waste most of its parameters for days without a sign. (Nor does this table say which of the two remedies is better. Both
 # are in use.)
 #
-# What none of them does is say *which* tokens belong together. They only say "not all here".
+# What neither of them does is say *which* tokens belong together. They only say "not all here".
 
 # %% [markdown] tags=["slide"]
 # ### Two ways to balance
@@ -538,11 +542,11 @@ assert sum(largest(by_nudge)) < sum(largest(alone)) > sum(largest(by_loss))
 # ## 6. Capacity and dropped tokens
 #
 # `MoE` cuts blocks of whatever size comes. Many systems cannot: a compiled program, or a message between GPUs, wants to know its sizes beforehand. So
-# each expert gets a buffer with room for so many visits, its **capacity**:
+# each expert gets a buffer with room for a fixed number of visits, its **capacity**:
 #
 # capacity = ⌈ factor · N · k / E ⌉
 #
-# N · k / E is what an even router would send; the *capacity factor* leaves some room above it. Visits that come to a full expert are
+# The brackets ⌈ ⌉ mean: rounded up. N · k / E is what an even router would send; the *capacity factor* leaves some room above it. Visits that come to a full expert are
 # dropped. A token that loses all its visits is a **dropped token**: the layer adds nothing to its residual stream, and it goes on as it
 # came. Nothing stops, no error is shown. It only makes the model a little worse.
 #
@@ -565,7 +569,7 @@ for name, runs, color in (("left alone", alone, VERMILLION), ("nudge", by_nudge,
     print(f"{name:<11} dropped at a factor of 1: {at_one:.0%}, of 2: {at_two:.0%}")
 ax.set(xlabel="capacity factor", ylabel="share of tokens dropped", ylim=(0, 1))
 show(fig, alt="Share of dropped tokens against the capacity factor: for the nudged router it falls "
-              "to zero by a factor of about three; for the one left alone it is higher at each factor.")
+              "to zero by a factor of three; for the one left alone it is higher at each factor.")
 
 # %% [markdown]
 # Even the nudged router drops many at a factor of 1: it is even over many batches, not in each, and this text is new to it. A larger factor keeps
@@ -598,7 +602,8 @@ with torch.no_grad():
 # ## 7. Active against total
 #
 # Time to count a real one. Mixtral 8x7B has 32 layers of width 4,096, SwiGLU experts of width 14,336, 8 of them in each layer and 2 active;
-# attention with 32 query heads and 8 key and value heads of size 128; a vocabulary of 32,000, not tied (Jiang et al. 2024, table 1).
+# attention with 32 query heads and 8 key and value heads of size 128; a vocabulary of 32,000, with an output matrix of its own, not tied to
+# the embedding (sizes: Jiang et al. 2024, table 1).
 #
 # **Predict.** How many billion parameters does it have in total?
 
@@ -631,7 +636,8 @@ for name, (config, experts, active) in shapes.items():
 assert abs(sizes["Mixtral 8x7B"][0] / 46.7e9 - 1) < 0.002
 
 # %% [markdown]
-# Read the table from both ends. To *hold* Mixtral you need memory for all of its parameters, because the next token may choose any expert. To *run* it you
+# Read the table from both ends. To *hold* Mixtral you need memory for all of its parameters, because the next token may choose any expert (in bf16
+# each number takes two bytes). To *run* it you
 # pay for the active ones. (Left out are the scores and the mixing of attention, which grow with the length of the text.) Its name is misleading:
 # 8 times 7 is 56, but only the MLPs are there eight times.
 #
@@ -722,29 +728,32 @@ print(f"Live, 3 seeds: the letter tells the expert between {min(untrained):.0%} 
 # %% [markdown]
 # ## 9. Does it pay?
 #
-# A fair race: equal training FLOPs, counted from the weights that a token meets, the same data order for each seed, the same learning rate, chosen for the
+# A fair race: equal training FLOPs, counted from the weights that a token meets and the products inside attention, the same data order for each seed, the same learning rate, chosen for the
 # dense model. All have two blocks of width 32 and read bytes. Held-out text is scored in bits per byte.
 
 # %%
 record = recorded("20.experts")
 print(record.what)
-print("arm                      active    total   tokens read   busiest expert   bits per byte, mean")
+print("arm                      active    total   tokens read   busiest expert   bits per byte")
 names = "active_parameters", "parameters", "tokens", "largest_share"
 for arm in record.arms:
     active, total, tokens, busiest = (record.numbers(arm, name).mean() for name in names)
     share = f"{busiest:.2f}" if "8" in arm else ""
     print(f"{arm:<22} {active:>8,.0f} {total:>8,.0f} {tokens:>13,.0f} {share:>16} "
-          f"{record.mean(arm)[-1]:>21.3f}")
+          f"{record.mean(arm)[-1]:>15.3f}")
 
 # %% [markdown]
 # In "1 of 8" each expert is as wide as the dense MLP; in "2 of 8" it has half that width. So both pay for one MLP a token, like the dense model. The
-# wide dense model has as many parameters as "1 of 8" and uses them all, so for the same FLOPs it reads a quarter of the text.
+# wide dense model has an MLP eight times as wide. So it has as many parameters as "1 of 8" and uses them all; so for the same FLOPs it reads a quarter of the text.
 
 # %%
 live = record.live() if usable[0] == "books" else None
 torch.set_num_threads(threads)
 fig, ax = figure(width=7, height=3.2)
-plot_record(ax, record, ["dense", "2 of 8", "dense, wide"])
+shown = ["dense", "2 of 8", "dense, wide"]
+plot_record(ax, record, shown, label=False)
+for arm, color, shift in zip(shown, (BLUE, CYCLE[2], CYCLE[4]), (0.06, -0.06, 0)):
+    label_end(ax, record.x(arm), record.mean(arm) + shift, arm, color)
 if live:
     plot_live(ax, live.x, live.y, "")
     print(live_sentence(record, "dense", live))
@@ -758,32 +767,35 @@ print(record.sentence())
 # %%
 fig, ax = figure(width=7, height=2.2)
 others = [arm for arm in record.arms if arm != "dense"]
-print("difference to dense, bits per byte (below 0 is better)   processor seconds, million tokens")
+print("bits per byte minus dense, seed by seed and mean    processor seconds, million tokens")
 for row, arm in enumerate(others):
     paired = record.curves(arm)[:, -1] - record.curves("dense")[:, -1]
     half = 4.303 * paired.std(ddof=1) / math.sqrt(len(paired))  # Student's t, three seeds
     ax.errorbar(paired.mean(), row, xerr=half, fmt="o", capsize=4, color=BLUE)
     cost = 1e6 * (record.numbers(arm, "seconds") / record.numbers(arm, "tokens")).mean()
-    print(f"{arm:<22} {paired.mean():+.3f} ± {half:.3f} {cost:>40.0f}")
+    seeds = " ".join(f"{difference:+.3f}" for difference in paired)
+    print(f"{arm:<22} {seeds}   {paired.mean():+.3f} ± {half:.3f} {cost:>12.0f}")
 cost = 1e6 * (record.numbers("dense", "seconds") / record.numbers("dense", "tokens")).mean()
-print(f"{'dense':<22}  0 {cost:>51.0f}")
+print(f"{'dense':<22} {cost:>51.0f}")
 ax.axvline(0, color=GREY, linestyle=":")
 ax.set(yticks=range(len(others)), yticklabels=others, ylim=(len(others) - 0.5, -0.5),
        xlabel="bits per byte minus those of the dense model")
-show(fig, alt="Paired differences to the dense model with intervals: two of eight lies left of zero, its "
-              "interval just reaches across it; one of eight around zero; wide far to the right.")
+show(fig, alt="Paired differences to the dense model with intervals: two of eight lies left of "
+              "zero and just reaches across it; one of eight around zero; wide far to the right.")
 
 # %% [markdown]
 # Read it as you learned in lesson 06:
 #
-# - **Against a dense model with as many parameters**, a mixture wins by far at equal FLOPs. This is the safe result of the table. (With the same *text*
+# - **Against a dense model with as many parameters**, a mixture wins by far at equal FLOPs. This is the safe result of the table. (The learning rate was not chosen
+#   for the wide model. And with the same *text*
 #   instead of the same FLOPs, the wide model might well win. That race was not run.)
 # - **Against a dense model with as many active parameters**, two of eight ended lower with each of the three seeds. If both were equally good, that would
 #   still happen one time in eight, and the interval reaches across zero. A gain is likely and small; it is not shown.
 # - **One of eight** shows no gain, and one of its seeds is clearly worse. Balanced or not makes no difference that three seeds could tell, although without
 #   balance one expert took most of the visits.
 # - **The FLOPs are equal, the seconds are not.** The last column has what a million tokens cost on the processor of the record: a mixture pays for sorting
-#   and for small products. On this machine the dense model would have won a race by the clock.
+#   and for small products. In the time of two of eight the dense model could have
+#   read half as much text again, and this race does not say who would then be ahead.
 #
 # What this race is not: large. The models have less than 200,000 parameters, read less than a million bytes, and the learning rate was chosen for the
 # dense one. In published races over many more tokens mixtures reach a given loss with a fraction of the dense model's FLOPs (Fedus et al. 2021, section 3). More
@@ -807,7 +819,7 @@ for name, runs in (("left alone", alone), ("nudge", by_nudge)):
           "and the others wait")
 
 # %% [markdown]
-# So a collapsed router is not only a waste of parameters. It makes eight GPUs as slow as one. That is why balance, capacity and the placing of experts fill so large
+# So a collapsed router is not only a waste of parameters. In the experts' part of the work it makes eight GPUs as slow as one. That is why balance, capacity and the placing of experts fill so large
 # a part of the papers on this subject.
 #
 # > **Your turn: 20.9 `expert_choice`** (25 min), unaided: the assistant stays off. Let the experts choose their tokens.

@@ -6,7 +6,7 @@
 # hints the first is a question; try again before you open another.
 #
 # Letters as in the lesson: N tokens (all positions of all sequences, in one row), C features of a token, E experts, k
-# of them used by each token.
+# of them used by each token. A *choice* is one token with one of its k experts; the lesson calls it a visit.
 
 # %% tags=["setup"]
 import math
@@ -79,8 +79,8 @@ check("20.active_share", active_share)
 # **Why it works.** Two sums, and the shared part is in both. The larger it is, the less the experts save. That is why
 # "8 experts, 2 used" says nothing by itself about the size of a model or about its cost.
 #
-# **The most common wrong roads** are `k / E`, which forgets the shared part, and `(shared + expert)` times E below, as
-# if eight whole models stood side by side. The name of a model such as "8x7B" invites the second.
+# **The most common wrong roads** are `k / E`, which forgets the shared part, and `(shared + expert)` times E as the total,
+# as if eight whole models stood side by side. The name of a model such as "8x7B" invites the second.
 #
 # What follows, for the numbers above and more and more experts:
 
@@ -155,11 +155,11 @@ check("20.route", route)
 # **Why it works.** The softmax keeps the order of the scores, so that the k likeliest experts are those with the
 # largest scores. Dividing by their sum makes one unit of weight again: the output of the layer has about the size of
 # one expert's output, whatever k is. A softmax over the k kept *scores* gives the same weights for k > 1, since the
-# parts of the others cancel; `torch.softmax(scores.topk(k).values, -1)` is a right answer as well, but for k = 1.
+# parts of the others cancel; `torch.softmax(scores.topk(k).values, -1)` is a right answer as well, except for k = 1.
 #
 # **The most common wrong roads.** Without the division the weights of a token add up to less than one, and the unsurer
 # the router is, the smaller is the output of the layer. A second softmax over the kept *probabilities* makes weights
-# that add up to one and are nearly equal, because probabilities lie close together. And `dim=0` lets the tokens of a
+# that add up to one and are too nearly equal, because probabilities differ by less than 1. And `dim=0` lets the tokens of a
 # batch compete, so that the route of a token depends on its neighbours.
 #
 # What the exception is for: the gradient that reaches the router when k = 1, with the division and without it.
@@ -184,7 +184,7 @@ for divide in (True, False):
 #
 # - `x` (N, C) float32: the tokens
 # - `weights` (N, k) and `experts` (N, k) int64: as `route` returns them. No token names an expert twice.
-# - `mlps`: a list of E functions. `mlps[e]` takes a tensor (n, C) and returns one of the same shape; it is not linear.
+# - `mlps`: a list of E functions. `mlps[e]` takes a tensor (n, C) and returns one of the same shape; it need not be linear.
 # - result (N, C): for each token the sum over its k experts of weight times the expert's output for this token
 #
 # An expert may be given **its own tokens only**, each of them once: all others would be paid for and thrown away.
@@ -607,8 +607,8 @@ print(f"{total / 1e9:.1f} billion parameters, {active / 1e9:.1f} billion active;
 # Write `healthy(shares, last)`: `shares` (steps, E) float32, each row adds up to one; only the last `last` rows count,
 # or all of them if there are fewer. Return
 #
-# - `"collapsed"` if the **mean of these rows** has an effective number below E / 2: some experts get too little at
-#   every step;
+# - `"collapsed"` if the **mean of these rows** has an effective number below E / 2: some experts get too
+#   little in all these steps together;
 # - `"unstable"` if it does not, but the **mean of the rows' own effective numbers** is below E / 2: each expert gets
 #   its tokens, but not at the same time as the others;
 # - `"balanced"` otherwise.
@@ -766,5 +766,6 @@ print("outputs that move when the last token changes:", moved.nonzero().flatten(
 
 # %% [markdown] tags=["solution"]
 # Tokens before it are pushed out of an expert by a token that comes later. That is a look into the future, as in 04.5:
-# training can use it, generation cannot, for there the later tokens do not exist yet. When tokens choose, with a bias
-# or an auxiliary loss as in section 5, the route of a token depends on this token alone.
+# training can use it, generation cannot, for there the later tokens do not exist yet. When tokens choose, with a nudge
+# or an auxiliary loss as in section 5, the route of a token depends on this token's own vector, and not on what comes
+# after it.

@@ -1997,8 +1997,8 @@ def order_without_positions(rng: random.Random) -> Question:
     length = rng.randint(8, 40)
     a, b = sorted(rng.sample(range(length - 1), 2))
     return Question(
-        f"A GPT without position embeddings and without a mask reads a text of {length} tokens; then the same text with "
-        f"tokens {a} and {b} exchanged. Does the output at the last position change? (yes or no)", "no",
+        f"A GPT without position embeddings and without a mask reads a text of {length} tokens; then the same text "
+        f"with tokens {a} and {b} exchanged. Does the output at the last position change? (yes or no)", "no",
         "Attention is a weighted sum over the tokens, and a sum does not know an order.",
     )  # fmt: skip
 
