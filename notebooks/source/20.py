@@ -507,7 +507,7 @@ for name, runs, color, style in arms:
 ax.axhline(1 / E, color=GREY, linestyle=":")
 ax.text(2, 1 / E + 0.015, "even", color=GREY)
 ax.set(xlabel="step", ylabel="share of the busiest expert", ylim=(0, 1))
-show(fig, alt="Live, mean of three seeds: all three rise to nearly one within twenty steps; the "
+show(fig, alt="Live, mean of three seeds: all three rise at first; the "
               "nudge and the second loss come down after step 100, left alone stays near 0.9.")
 
 # %%
@@ -704,21 +704,26 @@ for e in range(E):
 
 # %%
 def told_by_letter(model):
-    """How often the letter alone tells the expert: always guess the letter's most frequent one."""
+    """How often the letter alone tells the expert, and how often one guess for all letters is right.
+
+    In both cases the guess is the expert that is chosen most often.
+    """
     with torch.no_grad():
         model(windows)
     experts = model.blocks[0].mlp.chosen[:, 0]
     table = torch.zeros(256, E)
     table.index_put_((windows.flatten(), experts), torch.ones(len(experts)), accumulate=True)
-    return (table.max(1).values.sum() / len(experts)).item()
+    right = table.max(1).values.sum(), table.sum(0).max()
+    return [(count / len(experts)).item() for count in right]
 
 
 fresh = [sparse(GPT(ModelConfig(**SHAPE), seed), E, 1, seed) for seed in range(3)]
 untrained = [told_by_letter(model) for model in fresh]
 trained = [told_by_letter(model.eval()) for model, *_ in by_nudge]
-print(f"Live, 3 seeds: the letter tells the expert between {min(untrained):.0%} and "
-      f"{max(untrained):.0%} of the time before training, between {min(trained):.0%} and "
-      f"{max(trained):.0%} after it (one guess for all: {1 / E:.0%} to {largest(by_nudge)[0]:.0%})")
+for when, found in (("before", untrained), ("after", trained)):
+    letter, one = zip(*found)
+    print(f"Live, 3 seeds, {when} training: the letter tells the expert between {min(letter):.0%} "
+          f"and {max(letter):.0%} of the time, one guess for all {min(one):.0%} to {max(one):.0%}")
 
 # %% [markdown]
 # Before training the letter decides as well: the vector of a token is mostly its own embedding, so the same letter goes the same way from the first
@@ -744,7 +749,8 @@ for arm in record.arms:
 
 # %% [markdown]
 # In "1 of 8" each expert is as wide as the dense MLP; in "2 of 8" it has half that width. So both pay for one MLP a token, like the dense model. The
-# wide dense model has an MLP eight times as wide. So it has as many parameters as "1 of 8" and uses them all; so for the same FLOPs it reads a quarter of the text.
+# wide dense model has an MLP eight times as wide. It has as many parameters as "1 of 8" and uses them all, so for the same FLOPs it reads a quarter of
+# the text. (`total` also counts the rows that fill the vocabulary up to a multiple of 64. No token meets them.)
 
 # %%
 live = record.live() if usable[0] == "books" else None
@@ -767,7 +773,7 @@ print(record.sentence())
 # %%
 fig, ax = figure(width=7, height=2.2)
 others = [arm for arm in record.arms if arm != "dense"]
-print("bits per byte minus dense, seed by seed and mean    processor seconds, million tokens")
+print("bits per byte minus dense, seed by seed and mean    seconds per million tokens")
 for row, arm in enumerate(others):
     paired = record.curves(arm)[:, -1] - record.curves("dense")[:, -1]
     half = 4.303 * paired.std(ddof=1) / math.sqrt(len(paired))  # Student's t, three seeds

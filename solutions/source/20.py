@@ -79,8 +79,8 @@ check("20.active_share", active_share)
 # **Why it works.** Two sums, and the shared part is in both. The larger it is, the less the experts save. That is why
 # "8 experts, 2 used" says nothing by itself about the size of a model or about its cost.
 #
-# **The most common wrong roads** are `k / E`, which forgets the shared part, and `(shared + expert)` times E as the total,
-# as if eight whole models stood side by side. The name of a model such as "8x7B" invites the second.
+# **The most common wrong roads** are `k / E`, which forgets the shared part, and `(shared + expert)` times E as the
+# total, as if eight whole models stood side by side. The name of a model such as "8x7B" invites the second.
 #
 # What follows, for the numbers above and more and more experts:
 
@@ -159,8 +159,8 @@ check("20.route", route)
 #
 # **The most common wrong roads.** Without the division the weights of a token add up to less than one, and the unsurer
 # the router is, the smaller is the output of the layer. A second softmax over the kept *probabilities* makes weights
-# that add up to one and are too nearly equal, because probabilities differ by less than 1. And `dim=0` lets the tokens of a
-# batch compete, so that the route of a token depends on its neighbours.
+# that add up to one and are too nearly equal, because probabilities differ by less than 1. And `dim=0` lets the
+# tokens of a batch compete, so that the route of a token depends on its neighbours.
 #
 # What the exception is for: the gradient that reaches the router when k = 1, with the division and without it.
 
@@ -184,7 +184,8 @@ for divide in (True, False):
 #
 # - `x` (N, C) float32: the tokens
 # - `weights` (N, k) and `experts` (N, k) int64: as `route` returns them. No token names an expert twice.
-# - `mlps`: a list of E functions. `mlps[e]` takes a tensor (n, C) and returns one of the same shape; it need not be linear.
+# - `mlps`: a list of E functions. `mlps[e]` takes a tensor (n, C) and returns one of the same shape; it need not be
+#   linear.
 # - result (N, C): for each token the sum over its k experts of weight times the expert's output for this token
 #
 # An expert may be given **its own tokens only**, each of them once: all others would be paid for and thrown away.
