@@ -3,19 +3,16 @@ import html
 import json
 import math
 import re
-import shutil
-import subprocess
 
 import numpy as np
 import pytest
 import torch
+from test_viz import browse, needs_browser
 
 from minigpt import ModelConfig
 from minigpt.classroom.rope_view import RopeView
 from minigpt.model import rope_frequencies, rope_table, rotate
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 CONFIG = ModelConfig(layers=1, width=20, heads=2, kv_heads=1, head_size=10, mlp_width=12, context=64, vocab_size=30)
 
 
@@ -87,12 +84,7 @@ def test_the_page_computes_the_score_and_obeys_the_keys(tmp_path):
         press("ArrowRight", $("n")); log.push(said())
         document.body.innerHTML = "LOG" + JSON.stringify(log) + "END" """
     v = view()
-    file = tmp_path / "page.html"
-    file.write_text(v.page().replace("</html>", f"<script>{code}</script></html>"), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'profile'}", file.as_uri()],
-                          capture_output=True, text=True, encoding="utf-8", timeout=60)  # fmt: skip
-    log = json.loads(html.unescape(re.search("LOG(.*)END", done.stdout, re.S)[1]))
+    log = json.loads(html.unescape(re.search("LOG(.*)END", browse(v.page(), tmp_path, code), re.S)[1]))
     places = [(7, 3), (8, 4), (9, 4), (8, 4), (7, 3), (7, 3), (107, 103), (255, 251), (245, 241), (7, 200), (7, 200)]
     assert len(log) == len(places)  # in a slider, arrows move the slider
     for line, (m, n) in zip(log, places):

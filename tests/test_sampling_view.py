@@ -3,19 +3,16 @@ import html
 import json
 import random
 import re
-import shutil
-import subprocess
 
 import pytest
 import torch
+from test_viz import browse, needs_browser
 
 from minigpt.classroom.sampling_view import SamplingView
 from minigpt.classroom.viz import png
 from minigpt.sampling import draw_ids, probabilities
 from minigpt.tokenizer import END_OF_TEXT, Tokenizer, gpt2_tokenizer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 TOKENIZER = Tokenizer([(b" ", b"t"), (b"h", b"e"), (b"<", b"/"), (b" t", b"he")], (END_OF_TEXT,))  # 261 ids
 
 
@@ -41,14 +38,9 @@ def knob_settings(n):
 
 def in_browser(page, tmp_path, code):
     """What `code` puts into `out`, after the page's own script has run in a browser without network."""
-    file = tmp_path / "page.html"
     tell = 'document.body.innerHTML = "OUT" + JSON.stringify(out) + "END"'
-    script = f"<script>const out = []; {code}; {tell}</script></html>"
-    file.write_text(page.replace("</html>", script), encoding="utf-8")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'profile'}", file.as_uri()],
-                          capture_output=True, text=True, encoding="utf-8", timeout=120)  # fmt: skip
-    return json.loads(html.unescape(re.search("OUT(.*)END", done.stdout, re.S)[1]))
+    dom = browse(page, tmp_path, f"const out = []; {code}; {tell}")
+    return json.loads(html.unescape(re.search("OUT(.*)END", dom, re.S)[1]))
 
 
 def test_the_page_needs_nothing_from_outside_and_is_always_the_same():

@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
 
 import matplotlib
@@ -50,8 +51,12 @@ def browse(page, tmp_path, script=""):
     file = tmp_path / "page.html"
     file.write_text(page.replace("</html>", f"<script>{script}</script></html>"), encoding="utf-8")
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--dump-dom"]
-    done = subprocess.run([CHROMIUM, *flags, f"--user-data-dir={tmp_path / 'profile'}", file.as_uri()],
-                          capture_output=True, text=True, encoding="utf-8", timeout=60)  # fmt: skip
+    for _ in range(3):  # a browser that another one on a busy machine gets in the way of says nothing at all
+        profile = tempfile.mkdtemp(dir=tmp_path)
+        done = subprocess.run([CHROMIUM, *flags, f"--user-data-dir={profile}", file.as_uri()],
+                              capture_output=True, text=True, encoding="utf-8", timeout=120)  # fmt: skip
+        if done.stdout:
+            break
     return done.stdout
 
 

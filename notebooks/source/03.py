@@ -453,7 +453,7 @@ for word in sorted(frequent, key=lambda word: friends[word] / times[word])[:4]:
 #
 # $$p_n = \frac{\max(c_n - D,\,0) + D\,r_n\,p_{n-1}}{N_n}$$
 #
-# Here $r_n$ is how many different symbols the row holds, so that $D\,r_n$ was collected. (Kneser and Ney asked the shorter memory only where the count was 0; this mixed form is from Chen and Goodman 1999.) Again by dictionaries, for one context:
+# Here $r_n$ is how many different symbols the row holds, so that $D\,r_n$ was collected. (Kneser and Ney asked the shorter memory only where the count was 0; this mixed form is Chen and Goodman's, in the report named below.) Again by dictionaries, for one context:
 
 # %%
 def kneser_ney_tables(ids, longest):
@@ -1067,7 +1067,7 @@ print("     GPT:", run.tokenizer.decode(new).replace("\n", "⏎"))
 #
 # **Shannon 1951, [Prediction and Entropy of Printed English](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x).** Lesson 00 took single letters from it. Now read its section 2: n-grams of letters, then words. *What was held fixed* when he went from one letter to two and three? *What would
 # change your mind* about his line through the words (his figure 1): does a law fitted to frequent words hold for rare ones? *Which number can you recompute?* He has no computer, so he uses Zipf's law: the n-th most frequent word has the probability 0.1/n. The sum of these reaches one, he writes,
-# at n = 8,727, and the words' entropy is then 11.82 bits, or 2.62 for each of a word's 4.5 letters (Shannon 1951; he rounds down). Recompute them:
+# at n = 8,727, and the words' entropy is then 11.82 bits, or 2.62 for each of a word's 4.5 letters, rounded down (Shannon 1951). Recompute them:
 
 # %%
 def zipf(last):

@@ -521,7 +521,7 @@ assert sum(largest(by_nudge)) < sum(largest(alone)) > sum(largest(by_loss))
 
 # %% [markdown]
 # Both bring the load down. (The picture takes the busiest expert of each step; the table averages the shares over the last 30 steps first, and
-# takes the busiest then. Its numbers are lower, because the busiest expert changes from step to step. 20.8 is about this difference.)
+# takes the busiest then. Its numbers are lower, because the busiest expert changes from step to step. Exercise 20.8 is about this difference.)
 #
 # Now look at the last column, and at how far the seeds lie apart: nobody could tell from the loss that one of these
 # arms leaves seven experts idle. A collapsed mixture is a smaller dense model, and a smaller dense model learns letters just as well for 200
@@ -704,7 +704,7 @@ for e in range(E):
 
 # %%
 def told_by_letter(model):
-    """How often the letter alone tells the expert, and how often one guess for all letters is right.
+    """How often the letter tells the expert, and how often one guess for all is right.
 
     In both cases the guess is the expert that is chosen most often.
     """
