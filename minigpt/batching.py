@@ -59,10 +59,10 @@ class SlotCache(KVCache):
         """The batcher knows which rows are at work, and moves them itself."""
 
     def take(self, row: int, prefilled: KVCache) -> None:
-        """Give a row the keys and values of a prompt, from a cache with one row."""
+        """Give a free row the keys and values of a prompt, from a cache with one row."""
         n = prefilled.length
         self.k[:, row, :, :n], self.v[:, row, :, :n] = prefilled.k[:, 0, :, :n], prefilled.v[:, 0, :, :n]
-        self.doc_ids[row, :n], self.doc_ids[row, n:], self.lengths[row] = 0, -1, n
+        self.doc_ids[row, :n], self.lengths[row] = 0, n
 
     def free(self, row: int) -> None:
         self.doc_ids[row], self.lengths[row] = -1, 0
@@ -85,7 +85,7 @@ class Batcher:
         if slots < 1:
             raise UserError(f"there must be at least one slot, not {slots}.")
         self.model, self.waiting, self.answers = model, deque(), []
-        self.slots: list[int | None] = [None] * slots  # the request that has it
+        self.slots: list[tuple | None] = [None] * slots  # (number, request, its dice) of who has it
         self.cache = SlotCache(new_cache(model, slots, model.config.context), [0] * slots)
         self.passes = 0
         """Passes of the model over all slots; prompts are read in passes of their own."""
@@ -93,10 +93,8 @@ class Batcher:
     def add(self, request: Request) -> int:
         """Queue a request; returns its number. UserError for a bad one, or one that outgrows the context."""
         prompt, c = [int(token) for token in request.prompt], self.model.config
-        defaults = dict(temperature=1.0, top_k=0, top_p=1.0, min_p=0.0)
-        check_request(c.vocab_size, [prompt], request.max_tokens, **defaults | request.knobs)
-        if len(prompt) + request.max_tokens > c.context:
-            whole = len(prompt) + request.max_tokens
+        check_request(c.vocab_size, [prompt], request.max_tokens, **request.knobs)
+        if (whole := len(prompt) + request.max_tokens) > c.context:
             raise UserError(f"prompt and answer have {whole} tokens, and the context {c.context}.")
         number = len(self.answers)
         self.answers.append([])
@@ -111,8 +109,9 @@ class Batcher:
 
     def run(self) -> list[list[int]]:
         """Step until all requests are done; their answers, in the order of `add`, without stop tokens."""
-        while self.busy:
-            self.step()
+        with evaluating(self.model):  # once, so that no step has to switch each module off and on again
+            while self.busy:
+                self.step()
         return self.answers
 
     def step(self) -> list[tuple[int, int]]:

@@ -250,7 +250,7 @@ def new_cache(model: GPT, rows: int, size: int) -> KVCache:
     return KVCache(model.config, rows, size, weight.device, dtype)
 
 
-def check_request(vocab_size: int, rows, max_tokens, temperature, top_k, top_p, min_p) -> None:
+def check_request(vocab_size: int, rows, max_tokens, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0) -> None:
     """UserError with the first thing that is wrong."""
     rules = {
         f"max_tokens must be at least 0, not {max_tokens}.": max_tokens >= 0,

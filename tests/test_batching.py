@@ -3,6 +3,7 @@ import doctest
 
 import pytest
 import torch
+from test_speculative import sharp
 
 from minigpt import batching
 from minigpt.batching import Batcher, Request
@@ -13,14 +14,6 @@ from minigpt.sampling import generate
 MODERN = ModelConfig(layers=3, width=48, heads=4, kv_heads=2, head_size=16, mlp_width=72, context=60, vocab_size=90)
 GPT2 = ModelConfig("gpt2", layers=2, width=48, heads=3, kv_heads=3, head_size=16, mlp_width=72, context=60,
                    vocab_size=90, activation="gelu")  # fmt: skip
-
-
-def sharp(config):
-    model = GPT(config)
-    with torch.no_grad():
-        for p in model.parameters():
-            p *= 5 if p.ndim == 2 else 1
-    return model
 
 
 def requests():

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from minigpt import export
 from minigpt.config import PRESETS, ModelConfig, UserError, depth
 from minigpt.export import config_from_hf, config_to_hf, from_hf, stored_tensors, to_hf
-from minigpt.model import GPT
+from minigpt.model import GPT, rope_frequencies
 from minigpt.tokenizer import END_OF_TEXT, train_bpe
 
 transformers = pytest.importorskip("transformers")
@@ -143,6 +143,21 @@ def test_gradients_are_theirs(name, tmp_path):
         assert (g - h).norm() <= 1e-5 * h.norm() or h.norm() < 1e-7, their_name
         compared += h.norm() > 1e-4
     assert compared > 0.9 * len(expected), "gradients of zero would agree too"
+
+
+@pytest.mark.parametrize("D, base, trained, factor", [
+    (32, 777.0, 14, 4.0), (64, 1e4, 4096, 2.5), (128, 1e6, 32768, 4.0), (12, 500.0, 900, 7.0), (128, 1e2, 4096, 3.0),
+])  # fmt: skip
+def test_yarn_frequencies_are_theirs(D, base, trained, factor):
+    """Where all pairs are slowed, where the fastest are left alone, and where the blend covers few or many."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    context = round(trained * factor)
+    settings = rope("yarn", rope_theta=base, factor=factor, original_max_position_embeddings=trained)
+    theirs = transformers.Qwen3Config(head_dim=D, max_position_embeddings=context, rope_parameters=settings)
+    expected, _ = ROPE_INIT_FUNCTIONS["yarn"](theirs, "cpu")
+    ours = replace(MODERN, head_size=D, rope_base=base, context=context, rope="yarn", rope_factor=factor)
+    torch.testing.assert_close(rope_frequencies(ours), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.parametrize("make", [qwen3, gpt2])

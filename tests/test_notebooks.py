@@ -486,7 +486,7 @@ def test_notebooks_run_as_tests_beside_unit_tests(tmp_path):
         "import os\n\ndef test_one():\n    assert 'MINIGPT_EXPECT' not in os.environ\n\n"
         "def test_two():\n    assert 'MINIGPT_STATIC' not in os.environ\n")  # fmt: skip
     done = session(tmp_path, "-n", "2", "--dist", "loadscope")
-    counts = re.findall(r"\d+ [a-z]+(?=,| in )", done.stdout.splitlines()[-1])
+    counts = re.findall(r"\d+ (?:failed|passed|skipped|errors?)", done.stdout.splitlines()[-1])  # warnings come and go
     assert counts == ["1 failed", "14 passed", "2 skipped"], done.stdout[-3000:] + done.stderr
     assert "FAILED exercises/05_b.ipynb::Cell 1" in done.stdout
     assert "Cell 1 of this notebook failed" in done.stdout and done.returncode == 1

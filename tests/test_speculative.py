@@ -17,7 +17,7 @@ DRAFT = ModelConfig("gpt2", layers=1, width=24, heads=2, kv_heads=2, head_size=1
                     vocab_size=37, activation="gelu")  # fmt: skip
 
 
-def sharp(config, seed):
+def sharp(config, seed=0):
     """A model with an opinion: its logits are far from flat."""
     model = GPT(config, seed)
     with torch.no_grad():

@@ -115,7 +115,7 @@ def test_accumulation_divides_by_the_valid_targets_of_the_whole_batch(text, tmp_
     reference = GPT(t.config.model, seed=3)
     expected = F.cross_entropy(reference(inputs).flatten(0, 1), targets.flatten(), ignore_index=-100)
     expected.backward()
-    assert math.isclose(float(loss), float(expected), rel_tol=1e-6)
+    assert math.isclose(loss.item(), expected.item(), rel_tol=1e-6)
     for p, q in zip(t.model.parameters(), reference.parameters()):
         assert torch.allclose(p.grad, q.grad, atol=1e-6, rtol=1e-4)
 

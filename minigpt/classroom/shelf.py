@@ -58,6 +58,16 @@ def runs_folder() -> Path:
 # ---- records ---------------------------------------------------------------------------------------------------------
 
 
+def half_width(values) -> np.ndarray:
+    """Of the 95 % interval of a mean, from n values along the first axis: t·s/√n, with s over n - 1.
+
+    Example: half_width([0.0, 1.0, 2.0]) -> 4.303 · 1 / √3 = 2.48
+    """
+    values = np.asarray(values, float)
+    n = len(values)
+    return T_95[min(n - 2, len(T_95) - 1)] * values.std(0, ddof=1) / np.sqrt(n)
+
+
 class Curve(NamedTuple):
     """What one run gave: x and y (N,) float64, its other numbers, and the seconds it took."""
 
@@ -117,10 +127,9 @@ class Record:
         freedom. The band of a new run is at least as wide as the experiment's floor, for sums differ between machines.
         """
         curves = self.curves(arm)
-        n, spread = len(curves), curves.std(0, ddof=1)
-        half = T_95[min(n - 2, len(T_95) - 1)] * spread * np.sqrt((1.0 if one_run else 0.0) + 1 / n)
+        half = half_width(curves)
         if one_run:
-            half = np.maximum(half, self.content["floor"])
+            half = np.maximum(half * np.sqrt(len(curves) + 1), self.content["floor"])
         return curves.mean(0) - half, curves.mean(0) + half
 
     def end(self, arm: str) -> tuple[float, float]:

@@ -63,7 +63,7 @@ from minigpt import GPT, ModelConfig, bits_per_byte, from_hf
 from minigpt.accounting import flops_per_token
 from minigpt.classroom import model_from, recorded, reveal, show
 from minigpt.classroom.rope_view import RopeView
-from minigpt.classroom.shelf import T_95, live_sentence
+from minigpt.classroom.shelf import T_95, half_width, live_sentence
 from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
 from minigpt.classroom.viz import figure, heatmap, plot_live, plot_record
 from minigpt.model import MLP, attention_mask, rope_frequencies, rope_table, rotate
@@ -175,6 +175,7 @@ def tell(arm, against="baseline"):
 names = [arm for arm in record.arms if arm != "baseline"]
 single = [arm for arm in names if arm != "modern" and not arm.endswith("_fast")]
 apart = {arm: record.curves(arm)[:, -1] - record.curves("baseline")[:, -1] for arm in names}
+assert math.isclose(effect("rope")[1], half_width(apart["rope"]))  # the package's, from here on
 alone = np.std(record.curves("baseline")[:, -1], ddof=1)
 paired = np.median([np.std(apart[arm], ddof=1) for arm in single])
 unpaired = math.sqrt(2) * alone
@@ -397,7 +398,7 @@ assert right < min(wrong, nothing) - 0.01
 def along(arm):
     """The paired difference at the three measurements during training."""
     d = record.curves(arm) - record.curves("baseline")
-    half = T_95[len(d) - 2] * d.std(0, ddof=1) / math.sqrt(len(d))
+    half = half_width(d)
     print(f"Recorded, {len(d)} seeds: {arm} minus baseline, with 95 % intervals")
     for x, mean, h in zip(record.x(arm), d.mean(0), half):
         print(f"  after {x / record.x(arm)[-1]:>4.0%} of the training: {mean:+.3f} ± {h:.3f}")
@@ -497,7 +498,7 @@ fig, axes = figure(width=9, height=3.4, columns=2, sharey=True)
 for ax, more in zip(axes, ("", " +10%")):
     for way, (color, style) in zip(("plain", "base", "linear", "yarn"), styles):
         d = length.curves(way + more) - length.curves("window")
-        half = T_95[len(d) - 2] * d.std(0, ddof=1) / math.sqrt(len(d))
+        half = half_width(d)
         ax.plot(length.x(way), d.mean(0), style, color=color, label=way)
         ax.fill_between(length.x(way), d.mean(0) - half, d.mean(0) + half, color=color, alpha=0.15)
     ax.axvline(128, color=GREY, linestyle=":")
@@ -514,7 +515,7 @@ def beyond(arm, against, start=128):
     """Recorded: what `arm` loses against another one, from position `start` on."""
     here = length.x(arm) > start
     d = (length.curves(arm) - length.curves(against))[:, here].mean(1)
-    half = T_95[len(d) - 2] * d.std(ddof=1) / math.sqrt(len(d))
+    half = half_width(d)
     print(f"Recorded, {len(d)} seeds, paired, beyond {start} tokens: {arm} minus {against} is "
           f"{d.mean():+.3f} bits per byte, 95 % interval ±{half:.3f}")
 
@@ -905,7 +906,7 @@ for arm in order:
 # %%
 parts = ("rms_norm", "no_bias", "rope", "qk_norm", "swiglu")
 more = apart["modern"] - sum(apart[arm] for arm in parts)
-half = T_95[len(more) - 2] * more.std(ddof=1) / math.sqrt(len(more))
+half = half_width(more)
 print(f"the five parts of modern, added up: {sum(effect(arm)[0] for arm in parts):+.3f}; "
       f"modern minus that sum: {more.mean():+.3f} ± {half:.3f}")
 print(f"if independent, ten intervals of 95 % all hold with probability {0.95**10:.0%}")

@@ -58,8 +58,8 @@ from minigpt import GPT, ModelConfig, generate
 from minigpt.classroom import model_from, recorded, reveal, show
 from minigpt.classroom.sampling_view import SamplingView
 from minigpt.classroom.shelf import live_sentence
-from minigpt.classroom.viz import BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
-from minigpt.classroom.viz import figure, heatmap, label_end, plot_live, plot_record, visible
+from minigpt.classroom.viz import BLUE, GREEN, GREY, ORANGE, VERMILLION
+from minigpt.classroom.viz import figure, label_end, plot_live, plot_record, visible
 from minigpt.model import KVCache
 from minigpt.text.sources import builtin, held_out, usable_domains
 

@@ -49,7 +49,7 @@ from matplotlib.patches import Rectangle
 
 from minigpt import GPT, ModelConfig
 from minigpt.classroom import recorded, reveal, show
-from minigpt.classroom.shelf import live_sentence
+from minigpt.classroom.shelf import half_width, live_sentence
 from minigpt.classroom.viz import BLUE, CYCLE, GREY, ORANGE, VERMILLION
 from minigpt.classroom.viz import figure, heatmap, label_end, plot_live, plot_record, visible
 from minigpt.moe import MoE, active_parameters, balance_loss, sparse
@@ -776,7 +776,7 @@ others = [arm for arm in record.arms if arm != "dense"]
 print("bits per byte minus dense, seed by seed and mean    seconds per million tokens")
 for row, arm in enumerate(others):
     paired = record.curves(arm)[:, -1] - record.curves("dense")[:, -1]
-    half = 4.303 * paired.std(ddof=1) / math.sqrt(len(paired))  # Student's t, three seeds
+    half = half_width(paired)
     ax.errorbar(paired.mean(), row, xerr=half, fmt="o", capsize=4, color=BLUE)
     cost = 1e6 * (record.numbers(arm, "seconds") / record.numbers(arm, "tokens")).mean()
     seeds = " ".join(f"{difference:+.3f}" for difference in paired)
