@@ -15,6 +15,7 @@ STARTED = time.perf_counter()
 
 import tyro  # noqa: E402  (after the clock: a time limit covers the whole command)
 
+from .classroom.capstone import milestone_verb  # noqa: E402
 from .classroom.doctor import doctor  # noqa: E402
 from .classroom.grade import check_verb  # noqa: E402
 from .classroom.hints import hint_verb, solution_verb, start_verb  # noqa: E402
@@ -238,7 +239,44 @@ def redo(name: tyro.conf.Positional[str]) -> int:
     return redo(name)
 
 
-OF_THE_COURSE = (ready_verb, start_verb, check_verb, hint_verb, solution_verb, review_verb, progress_verb, redo)
+def speedrun(argv: list[str]) -> int:
+    """Compare a change of yours with the speedrun's reference, seed by seed: pretrain's flags, --file PY, --seeds N."""
+    from .classroom.speedrun import REFERENCE, speedrun
+
+    chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    chooser.add_argument("--file", default="")
+    chooser.add_argument("--seeds", default="3")
+    chooser.add_argument("--json", action="store_true")
+    chosen, rest = chooser.parse_known_args(argv)
+    if not chosen.seeds.isdigit():
+        raise UserError(f"--seeds {chosen.seeds} is not a number.")
+    about = ("Flags change the reference, the preset shakespeare; --file names Python code with change(training); "
+             "--seeds (3 or more); --json prints one object.")  # fmt: skip
+    entry = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "speedrun", default=REFERENCE, description=about)
+    say = (lambda line: print(line, file=sys.stderr)) if chosen.json else print
+    found = speedrun(entry, chosen.file, int(chosen.seeds), say)
+    if chosen.json:
+        print(json_.dumps(found))
+    return 0
+
+
+def museum(k: tyro.conf.Positional[int] = -1, live: bool = False, experiment: str = "", png: str = "") -> int:
+    """Broken training runs, by number: read the evidence, then name the cause. Without a number: what there is.
+
+    Args:
+        k: The exhibit; 0: the healthy run.
+        live: Train it now, in a few seconds, instead of showing the record.
+        experiment: Put one question to the run, such as same_twice.
+        png: Also draw the curves into this file.
+    """
+    from .classroom import museum
+
+    print(museum.visit(k, live, experiment, png))
+    return 0
+
+
+OF_THE_COURSE = (ready_verb, start_verb, check_verb, hint_verb, solution_verb, review_verb, progress_verb,
+                 milestone_verb, speedrun, museum, redo)  # fmt: skip
 VERBS = {
     verb.__name__.removesuffix("_verb"): verb
     for verb in (prepare, pretrain, evaluate, sample, chat, report, bench, doctor, *OF_THE_COURSE)
@@ -247,7 +285,7 @@ VERBS = {
 
 def parse(what, argv: list[str], verb: str, **options):
     """tyro.cli, after naming the first unknown flag in one sentence."""
-    if what is VERBS[verb]:
+    if what is VERBS[verb]:  # its own signature; else the flags of a RunConfig
         names = [name.rstrip("_") for name in inspect.signature(what).parameters]
     else:
         names = ["preset", "depth", *(f.name for part in fields(RunConfig) for f in fields(part.default_factory))]
@@ -272,8 +310,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if verb not in VERBS:
             raise UserError(f"unknown verb {verb!r}: choose from {', '.join(VERBS)}.")
-        if verb == "pretrain":
-            return pretrain(rest)
+        if verb in ("pretrain", "speedrun"):  # their flags are a RunConfig's
+            return VERBS[verb](rest)
         return parse(VERBS[verb], rest, verb)
     except UserError as error:
         print(f"minigpt: {error}", file=sys.stderr)

@@ -8,6 +8,7 @@ import json
 import math
 import pickle
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -17,7 +18,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from .config import ModelConfig, OptimConfig, UserError, preset
+from .config import ModelConfig, OptimConfig, TrainConfig, UserError, preset
 from .text.sources import builtin
 
 
@@ -261,14 +262,72 @@ def continuous_batching() -> dict:
     return result("32 answers, eight at a time", "tokens/s", sum(lengths) / a, sum(lengths) / b, "static batches", 1.2)
 
 
+def number_formats() -> list[dict]:
+    """Whole training steps of the default model on this CPU, in each number format, eager and compiled: the best of
+    them against fp32 eager, and what `auto` chooses for a long run against the best.
+
+    bf16 is tried unless a probe calls it hopeless, compiling where there is a compiler. Steps of all ways take turns.
+    """
+    import torch
+
+    from .precision import Policy, bf16_speedup, choose, isolate_compile_cache
+
+    compiler = shutil.which("cl" if sys.platform == "win32" else "c++") is not None
+    formats = ["fp32"] + ["bf16"] * (bf16_speedup() > 0.1)
+    ways = [(precision, compiled) for compiled in [False] + [True] * compiler for precision in formats]
+    isolate_compile_cache()
+    steps = {way: format_step(Policy("cpu", *way, ())) for way in ways}
+    for step in steps.values():
+        step()  # compiles
+        step()
+    tokens = preset("tiny").optim.batch_tokens
+    times = alternate(5, *(lambda step=step: seconds(step) for step in steps.values()))
+    rates = dict(zip(ways, (tokens / taken for taken in times)))
+    for (precision, compiled), rate in rates.items():
+        print(f"  {precision}{', compiled' if compiled else ''}: {rate:,.0f} tokens/s", file=sys.stderr)
+    best, chosen = max(rates.values()), choose(TrainConfig(device="cpu"), 3600.0)
+    promised = 2.0 if getattr(torch.cpu, "_is_avx512_bf16_supported", bool)() else 0.0
+    name, auto = "training step of the default model", rates[chosen.precision, chosen.compile]
+    return [
+        result(f"{name}, best format", "tokens/s", best, rates["fp32", False], "fp32, not compiled", promised),
+        result(f"{name}, format that auto chooses", "tokens/s", auto, best, "the best format", 0.95),
+    ]
+
+
+def format_step(policy) -> Callable[[], None]:
+    """A function that trains the default model for one step in this way."""
+    import torch
+
+    from .model import GPT
+    from .optim import build_optimizers
+
+    run = preset("tiny")
+    model, rows = GPT(run.model), run.optim.batch_tokens // run.model.context
+    forward = torch.compile(model, dynamic=False) if policy.compile else model
+    optimizers = build_optimizers(model, run.optim)
+    tokens = torch.randint(run.model.vocab_size, (rows, run.model.context + 1))
+
+    def step() -> None:
+        with policy.autocast():
+            loss = forward(tokens[:, :-1], tokens[:, 1:])
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for optimizer in optimizers:
+            optimizer.step()
+            optimizer.zero_grad()
+
+    return step
+
+
 def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
     if nanogpt is not None and not (nanogpt / "train.py").exists():
         raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
     benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, continuous_batching, training_speed,
-               time_to_loss]  # fmt: skip
+               number_formats, time_to_loss]  # fmt: skip
     rows = []
     for bench in benches:
         if only in bench.__name__:
-            rows.append(bench(nanogpt) if bench in (training_speed, time_to_loss) else bench())
+            found = bench(nanogpt) if bench in (training_speed, time_to_loss) else bench()
+            rows += found if isinstance(found, list) else [found]
     return rows

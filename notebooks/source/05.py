@@ -51,7 +51,7 @@ from torch import nn
 
 import minigpt
 from minigpt import GPT, ModelConfig
-from minigpt.classroom import model_from, reveal, show
+from minigpt.classroom import model_from, museum, reveal, show
 from minigpt.classroom.viz import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILLION
 from minigpt.classroom.viz import figure, label_end
 from minigpt.text.sources import builtin, usable_domains
@@ -1029,6 +1029,30 @@ assert gpt_size(12, 768) == 124_439_808
 # The printed counts are too small, all four. OpenAI later said, in the README of its code, that they were wrong due to an error, without saying which. The last column is our guess: GPT-1 had 40,478 tokens (so says its configuration in `transformers`) and a
 # context of 512 (Radford et al. 2018), and with those sizes all four come out right within 1.2 million. It fits, and it is still a guess. This is why one model is called "117M" in old
 # texts and "124M" in new ones.
+
+# %% [markdown]
+# ## 13. An exhibit
+#
+# The museum of lesson 13 holds broken training runs: a healthy recipe in which one part was replaced. Here is one of them, as the person saw it who had to find the mistake. Read the header first, then the first rows of the table.
+
+# %%
+museum.show(12)
+
+# %% [markdown]
+# **Predict.** Which one number says it before the first update? What should it be, and how many times as large is it? (The ratio, rounded to a whole number.)
+
+# %%
+guess = None
+reveal("05.p5", guess)
+
+# %% [markdown]
+# One question to the run decides, with the healthy run's answer beside it:
+
+# %%
+print(museum.experiment(12, "loss_at_step_0"))
+
+# %% [markdown]
+# A fresh model should know nothing, and nothing costs ln V. This one is confident, and wrong: its logits are too large from the start, because the weights begin at sizes that fit no residual stream (section 5). Notice how well it hides afterwards. By step 30 the curve looks like any other; the steps before it were spent on undoing the first weights, and that is paid for in every run until somebody looks at step 0.
 
 # %% [markdown]
 # ## Summary

@@ -61,7 +61,7 @@ import transformers
 import minigpt
 from minigpt import GPT, ModelConfig, bits_per_byte, from_hf
 from minigpt.accounting import flops_per_token
-from minigpt.classroom import model_from, recorded, reveal, show
+from minigpt.classroom import model_from, museum, recorded, reveal, show
 from minigpt.classroom.rope_view import RopeView
 from minigpt.classroom.shelf import T_95, half_width, live_sentence
 from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, ORANGE, VERMILLION
@@ -999,6 +999,30 @@ assert gated_width == 2048 and three == two
 # %% [markdown]
 # The paper ends without a reason: it says that it has no explanation for why these gates work, and names divine benevolence. Few papers are as honest. The evidence
 # of this field is mostly of that kind: measured, on the sizes that someone could afford, and not understood.
+
+# %% [markdown]
+# ## 13. An exhibit
+#
+# The museum of lesson 13 holds broken training runs: a healthy recipe in which one part was replaced. Here is one of them, as the person saw it who had to find the mistake. Its loss falls far below that of every model in this course.
+
+# %%
+museum.show(14)
+
+# %% [markdown]
+# **Predict.** Is it the `rate`, the `mask`, the `data` or the `norm`? Write the word, in quotation marks.
+
+# %%
+guess = None
+reveal("06.p5", guess)
+
+# %% [markdown]
+# One question to the run decides, with the healthy run's answer beside it:
+
+# %%
+print(museum.experiment(14, "change_the_future"))
+
+# %% [markdown]
+# Tokens that come later must not move what the model says before them. Here they do, at the last place that can see one step too far, and with two layers at the one before it as well. A mistake that raises the loss finds you; one that lowers it has to be looked for. So be most careful with results that are too good, and keep this test: change the future, and nothing before it may move.
 
 # %% [markdown]
 # ## Summary

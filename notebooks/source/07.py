@@ -55,7 +55,7 @@ import torch.nn.functional as F
 
 import minigpt
 from minigpt import GPT, ModelConfig, generate
-from minigpt.classroom import model_from, recorded, reveal, show
+from minigpt.classroom import model_from, museum, recorded, reveal, show
 from minigpt.classroom.sampling_view import SamplingView
 from minigpt.classroom.shelf import live_sentence
 from minigpt.classroom.viz import BLUE, GREEN, GREY, ORANGE, VERMILLION
@@ -1033,7 +1033,32 @@ assert needed(2, 0.05) < needed(3, 0.05) < needed(3, 0.2)
 # %% [markdown]
 # So the abstract claims, in other words, that a much smaller model can guess what the large one says in most places. That fits section 1: much of a text is decided by its last few tokens, and
 # for that a small model is enough.
+
+# %% [markdown]
+# ## 11. An exhibit
 #
+# The museum of lesson 13 holds broken training runs: a healthy recipe in which one part was replaced. Here is one of them, as the person saw it who had to find the mistake. Nothing in it looks broken. Compare two numbers: the last held-out loss in the table, and the same weights *evaluated once more*, in the header.
+
+# %%
+museum.show(7)
+
+# %% [markdown]
+# **Predict.** Evaluating draws nothing at random. What was wrong here? One of: `seed` · `dropout` · `temperature` · `batch`. Write the word, in quotation marks.
+
+# %%
+guess = None
+reveal("07.p5", guess)
+
+# %% [markdown]
+# One question to the run decides, with the healthy run's answer beside it:
+
+# %%
+print(museum.experiment(7, "same_twice"))
+
+# %% [markdown]
+# The model was evaluated in training mode: dropout kept throwing activations away, another choice each time. The loss is too high by a little, it wobbles, and a comparison of two models inherits the wobble. A sampler that forgets `model.eval()` has the same fault and shows it even less: its text is a little worse, and nobody knows what it should have been. In `minigpt`, `generate` and the evaluation switch the mode themselves, and switch it back.
+
+# %% [markdown]
 # ## Summary
 #
 # 1. The likeliest text repeats itself; a better search only finds likelier text of the same kind. Draw, and cut the tail: top-p and min-p follow how sure the model is, top-k does not.

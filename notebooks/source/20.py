@@ -48,7 +48,7 @@ import torch.nn.functional as F
 from matplotlib.patches import Rectangle
 
 from minigpt import GPT, ModelConfig
-from minigpt.classroom import recorded, reveal, show
+from minigpt.classroom import museum, recorded, reveal, show
 from minigpt.classroom.shelf import half_width, live_sentence
 from minigpt.classroom.viz import BLUE, CYCLE, GREY, ORANGE, VERMILLION
 from minigpt.classroom.viz import figure, heatmap, label_end, plot_live, plot_record, visible
@@ -846,6 +846,30 @@ rest = layers * (attention + experts * width + 2 * width) + 2 * vocabulary * wid
 total, works = (rest + layers * n * an_expert for n in (experts, active))
 print(f"recomputed: {total / 1e9:.1f} and {works / 1e9:.1f} billion; in the paper: 47 and 13")
 assert abs(total / 47e9 - 1) < 0.01 and abs(works / 13e9 - 1) < 0.01
+
+# %% [markdown]
+# ## 12. An exhibit
+#
+# The museum of lesson 13 holds broken training runs: a healthy recipe in which one part was replaced. Here is one of them, as the person saw it who had to find the mistake. Two ranks train together: each computes gradients on its half of the batch, both average them, and so both should hold the same weights at every step. (Lessons 21 to 23 build this.)
+
+# %%
+museum.show(4)
+
+# %% [markdown]
+# **Predict.** Two columns should be equal in every row. At which step do they differ for the first time?
+
+# %%
+guess = None
+reveal("20.p5", guess)
+
+# %% [markdown]
+# One question to the run decides, with the healthy run's answer beside it:
+
+# %%
+print(museum.experiment(4, "compare_ranks"))
+
+# %% [markdown]
+# The average of the gradients left out some parameters on one rank: there it went its own way. Both losses still fall, because both are trained, on half of the data for these weights. What you save at the end is a mixture that was never evaluated. With experts on different ranks this mistake is easy to make, for some parameters *must not* be averaged over all ranks, and the list of which is written by hand.
 
 # %% [markdown]
 # ## Summary

@@ -1785,4 +1785,10 @@ PREDICTIONS = {
         "The experts alone have 32 · 8 · 176.2 million = 45.1 billion; attention, embeddings and the rest add 1.6. It "
         "is not 8 · 7 = 56, since the experts share all but their MLPs.",
     ),
+    "20.p5": Prediction(
+        "Exhibit 4 of the museum: in which row of the table, by its step, do two columns differ that should be equal?",
+        lambda: 10.0,
+        "The held-out losses of rank 0 and rank 1: equal at step 0, and different from step 10 on.",
+        0.01,
+    ),
 }
