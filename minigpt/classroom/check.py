@@ -284,11 +284,13 @@ def _judge(name, function, exercise, outcomes, right) -> tuple[str, str | None, 
         return "error", mutant and mutant.id, _paragraph(f"{call} raised {said}", idea and "That" + idea)
 
     case = min((i for i, difference in enumerate(found) if difference), key=lambda i: found[i].rank)
-    rank, told = found[case]
-    told = (f"For {_call(function, cases[case])}: " if cases[case] else "") + told(secret=not cases[case])
-    if rank == VALUE:
-        breaks = (broken(exercise, outcomes[i], cases[i]) for i, difference in enumerate(found) if difference)
-        told = _paragraph(next(filter(None, breaks), ""), "" if idea else told)
+    rank, property = found[case].rank, ""
+    if rank == VALUE:  # a property that is broken says more than a number, of the case that breaks it
+        breaks = ((i, broken(exercise, outcomes[i], cases[i])) for i, difference in enumerate(found) if difference)
+        case, property = next(((i, said) for i, said in breaks if said), (case, ""))
+    told = found[case].sentence(secret=not cases[case])
+    told = (f"For {_call(function, cases[case])}: " if cases[case] else "") + told
+    told = _paragraph(property, "" if idea and rank == VALUE else told)
     also = CHANGES if rank != CHANGED and not idea and any(outcome.changed for outcome in outcomes) else ""
     return "wrong", mutant and mutant.id, _paragraph(told, also, idea and "Your result" + idea)
 

@@ -129,10 +129,10 @@ guess = None
 reveal("08.p1", guess)
 
 # %%
-fig, axes = figure(width=7, height=2.6, columns=2, width_ratios=[3, 2])
+fig, axes = figure(width=6.2, height=2.3, columns=2, width_ratios=[3, 2])
 x, y = torch.meshgrid(torch.linspace(-2, 10, 120), torch.linspace(-2, 2, 80), indexing="xy")
 height = (curvatures[0] * x**2 + curvatures[1] * y**2) / 2
-axes[0].contour(x, y, height, [2, 12, 40], colors="#bbbbbb", linewidths=0.8)
+axes[0].contour(x, y, height, [8, 40], colors="#bbbbbb", linewidths=0.8)
 for rate, color, style in ((0.01, BLUE, "o-"), (0.06, VERMILLION, "s--")):
     way = descend(rate)
     axes[0].plot(*way.T, style, color=color, markersize=3, linewidth=1, label=f"rate {rate}")
@@ -235,7 +235,7 @@ def descend_gpt(rate, steps=30):
 
 
 # %%
-fig, ax = figure(width=6, height=2.4)
+fig, ax = figure(width=5.5, height=2.2)
 tried = {0.1: (BLUE, "-"), 0.9: (GREEN, "--"), 4.0: (VERMILLION, "-.")}  # shares of the limit
 for share, (color, style) in tried.items():
     losses = descend_gpt(share * limit)
@@ -279,18 +279,15 @@ for step in range(100):
 print("100 steps: equal to torch.optim.SGD(momentum=0.8)")
 
 # %%
-fig, axes = figure(width=7, height=2.4, columns=2, width_ratios=[3, 2])
+fig, ax = figure(width=5, height=2.4)
 ways = {"without": descend(0.06), "momentum": ball[:41]}
 for (name, way), color, style in zip(ways.items(), (VERMILLION, BLUE), ("s--", "o-")):
-    axes[0].plot(*way.T, style, color=color, markersize=3, linewidth=1, label=name)
-    axes[1].semilogy(way.norm(dim=1), style[1:], color=color)
-    label_end(axes[1], 40, way[-1].norm(), name, color)
-    print(f"{name}: after 40 steps {way[-1].norm():.2f} from the minimum")
-axes[0].set(xlabel="flat direction", ylabel="steep direction")
-axes[0].legend(frameon=False)
-axes[1].set(xlabel="step", title="distance to the minimum")
-show(fig, alt="Left: without momentum the way jumps between walls, with momentum it swings "
-              "in wide curves along the floor. Right: with momentum the distance falls sooner.")
+    ax.plot(*way.T, style, color=color, markersize=3, linewidth=1, label=name)
+    print(f"{name}: after 40 steps {way[-1].norm():.2f} from the minimum, at (0, 0)")
+ax.set(xlabel="flat direction", ylabel="steep direction")
+ax.legend(frameon=False, loc="upper center")
+show(fig, alt="Without momentum the way jumps between the walls and stops short; with momentum it "
+              "swings in wide curves along the floor, a little past the minimum, and back.")
 
 # %% [markdown]
 # Unrolled, the velocity is the sum of all gradients so far, the one from n steps ago times beta to the n. A gradient that stays the same adds up to 1/(1 − beta) times itself: with beta = 0.9, to ten times. So momentum also makes
@@ -346,7 +343,7 @@ guess = None
 reveal("08.p2", guess)
 
 # %%
-fig, ax = figure(width=6, height=2.3)
+fig, ax = figure(width=5.5, height=2.1)
 for betas, color, style in (((0.9, 0.999), VERMILLION, "-"), ((0.9, 0.95), BLUE, "--")):
     weight, memory, moves = torch.zeros(1), None, []
     for _ in range(60):  # a gradient that never changes: every step should have length 1
@@ -381,7 +378,7 @@ def decayed(steps=400, **kind):
 
 
 # %%
-fig, axes = figure(width=6.5, height=2.3, columns=2, sharey=True)
+fig, axes = figure(width=6, height=2.1, columns=2, sharey=True)
 kinds = {"L2 inside Adam": {"l2": 0.2}, "AdamW": {"decay": 0.2}}
 for ax, (title, kind) in zip(axes, kinds.items()):
     way = decayed(**kind)
@@ -451,7 +448,7 @@ def sizes_of_moves(warmup, rate=0.01, steps=40):
 
 
 # %%
-fig, axes = figure(width=7.5, height=2.5, columns=2)
+fig, axes = figure(width=6.5, height=2.3, columns=2)
 arms = (0, "no warm-up", VERMILLION, "-"), (0.5, "20 steps", BLUE, "--")
 for warmup, name, color, style in arms:
     moves = sizes_of_moves(warmup)
@@ -463,7 +460,7 @@ shapes = {"constant": GREY, "cosine": ORANGE, "wsd": BLUE}
 for (name, color), style in zip(shapes.items(), (":", "--", "-")):
     shape = OptimConfig(schedule=name, warmup=0.1, decay=0.4)
     axes[1].plot([learning_rate(s, 200, shape) for s in range(200)], style, color=color, label=name)
-axes[1].set(xlabel="step", title="learning_rate(step, 200, …)")
+axes[1].set(xlabel="step", title="learning_rate")
 axes[1].legend(frameon=False, loc="lower left")
 show(fig, alt="Left: without warm-up the first move has the full size 1, later ones a small part "
               "of it; with warm-up moves start near zero and stay small. Right: three schedules.")
@@ -488,7 +485,7 @@ for arm in record.arms:
 print(record.sentence())
 
 # %%
-fig, axes = figure(width=7.5, height=2.9, columns=2, width_ratios=[5, 3])
+fig, axes = figure(width=6.6, height=2.6, columns=2, width_ratios=[5, 3])
 plot_record(axes[0], record, ["neither", "both", "neither, low", "both, low"], label=False)
 for arm, color, nudge in (("neither", VERMILLION, 0.12), ("both", ORANGE, 0.0),
                           ("neither, low", BLACK, 0.0), ("both, low", BLUE, -0.14)):  # fmt: skip
@@ -578,7 +575,7 @@ runs = {(name, most): train(make, most=most)
         for name, make in makers.items() for most in (math.inf, 1.0)}  # fmt: skip
 
 # %%
-fig, ax = figure(width=6.5, height=2.6)
+fig, ax = figure(width=5.5, height=2.3)
 styles = {math.inf: (VERMILLION, "-", "as it comes"), 1.0: (BLUE, "--", "clipped at 1")}
 for (name, most), (losses, norms) in runs.items():
     color, style, label = styles[most]
@@ -590,7 +587,7 @@ for (name, most), (losses, norms) in runs.items():
     print(f"{name}, {label}: loss of the 5 steps before {before:.2f}, after {after:.2f}; "
           f"norm at step 30 {norms[30]:.1f}, median {np.median(norms):.1f}")  # fmt: skip
 ax.set(xlabel="step", ylabel="loss")
-ax.legend(frameon=False, loc="lower left")
+ax.legend(frameon=False, loc="upper left")
 show(fig, alt="Training loss with momentum, and a gap at the bad batch, step 30. As it comes, the "
               "loss jumps after the gap and stays restless; clipped, it goes on as before.")
 
@@ -695,7 +692,7 @@ short = sorted(documents, key=len)[:5]
 window = end_to_end(short)[:T]
 doc = numbers_of(window)
 causal = torch.ones(len(window), len(window)).tril()
-fig, axes = figure(width=6.5, height=2.9, columns=2)
+fig, axes = figure(width=6, height=2.6, columns=2)
 heatmap(causal * doc[None, :], title="across (a colour: a document)", ax=axes[0])
 heatmap(causal * (doc[:, None] == doc) * doc[None, :], title="with a document mask", ax=axes[1])
 for ax in axes:
@@ -738,7 +735,7 @@ for arm in packing.arms:
 print(packing.sentence())
 
 # %%
-fig, ax = figure(width=6.5, height=2.7)
+fig, ax = figure(width=5.5, height=2.5)
 plot_record(ax, packing, ["padded", "across", "masked"], label=False)
 ax.set_ylabel("bits per byte, read alone")
 for arm, color, nudge in (("padded", VERMILLION, 0.03), ("across", GREEN, 0.01),
@@ -808,7 +805,7 @@ guess = None
 reveal("08.p6", guess)
 
 # %%
-fig, ax = figure(width=6, height=2.7)
+fig, ax = figure(width=5, height=2.4)
 numbers = [2, 4, 8, 16, 32, 64, 128]
 g = torch.Generator().manual_seed(4)
 for values, name, color, mark in ((a, "one model", VERMILLION, "o"),
@@ -1002,7 +999,7 @@ assert t.step == SAVED and go(t) == by_hand[SAVED:]
 print("and the rest is exact all the same")
 
 # %%
-fig, axes = figure(width=7.5, height=2.6, columns=2)
+fig, axes = figure(width=6.5, height=2.3, columns=2)
 steps = np.arange(2 * SAVED + 1, STEPS + 1)
 exact = np.array([row["train_loss"] for row in by_hand])
 axes[0].plot(range(1, STEPS + 1), exact, color=GREY)
@@ -1048,7 +1045,7 @@ assert curves["moments forgotten"][0]["train_loss"] == by_hand[2 * SAVED]["train
 # %%
 from minigpt.classroom import capstone
 
-fig, ax = figure(width=5.5, height=2.4)
+fig, ax = figure(width=5, height=2.1)
 for family, color, style in (("gpt2", BLUE, "--"), ("modern", VERMILLION, ":")):
     parts = capstone.collect(family)
     found = capstone.follow(family, {name: part.function for name, part in parts.items()})
@@ -1076,11 +1073,10 @@ show(fig, alt="Two loss curves, gpt2 and modern, of GPTs made of single function
 # The museum of lesson 13 holds broken training runs. Here is one of them. You see what the person saw who had to find the mistake, and you know enough to find it.
 
 # %%
-exhibit = museum.show  # it prints its own sentence
-exhibit(11)
+museum.show(11)
 
 # %% [markdown]
-# **Predict.** What happened in this run? One of: `no_warmup` · `schedule_too_short` · `accumulation_not_divided` · `replayed_data` · `bad_shard` · `rate_too_high`. Look for the step at which something changes, and for a curve that does not change with it.
+# **Predict.** What happened in this run? One of: `no_warmup` · `schedule_too_short` · `accumulation_not_divided` · `replayed_data` · `bad_shard` · `rate_too_high`. Go through the notes, the curves and the decoded sequences with section 10 in mind: which of them should be different at two different steps?
 
 # %%
 guess = None

@@ -23,7 +23,7 @@
 # "Amdahl's law" = "What you do not make faster decides how fast the whole can become."
 # "kernel fusion" = "Doing several operations in one pass over the data, so that what lies between them is never stored in memory."
 # tile = "A piece of a matrix, small enough to stay in the processor's fast memory while it is worked on."
-# "online softmax" = "A softmax that reads its scores once, with a running maximum and a running sum that is rescaled whenever the maximum grows."
+# "online softmax" = "A softmax that finds maximum and sum in one reading of its scores: the running sum is rescaled whenever the running maximum grows."
 # "graph break" = "A place in a program where a compiler gives up, hands back to Python, and starts anew: nothing is fused across it."
 # MFU = "Model FLOPs utilisation: the FLOPs that the model needs, a second, as a share of what the hardware can do. It means little without its convention."
 
@@ -127,11 +127,11 @@ for value, name, style, color in lines:
     label_end(ax, 41, value * (1.04 if name == "median" else 0.96), name, color)
 ax.annotate("first", (1, ms[0]), (2.5, ms[0]), va="center")
 ax.set(xlabel="call", ylabel="milliseconds")
-show(fig, alt="Forty timings of one product on a log axis: most lie just above the quickest, the "
-              "first and a few others above the rest.")  # fmt: skip
+show(fig, alt=f"Forty timings of a product on a log axis, from {min(ms):.2f} to {max(ms):.2f} ms, "
+              "with lines at their median and at the quickest.")  # fmt: skip
 
 # %% [markdown]
-# The work is identical, the times are not. The first call also starts threads, loads code and asks the system for memory. Later ones are sometimes interrupted by another program. An
+# The work is identical, the times are not. The first call may also start threads, load code and ask the system for memory. (If yours is not the slowest, later ones were interrupted more.) Any call may be interrupted by another program. An
 # interruption can only make a call slower, never faster. So:
 #
 # - **Warm up**: throw the first calls away.
@@ -162,10 +162,11 @@ for name, method in (("one after the other", apart), ("taking turns", in_turn)):
     ratios = [method(lambda: a @ b) for _ in range(8)]
     print(f"A against A, {name}: from {min(ratios):.2f} to {max(ratios):.2f} times")
 noise = max(max(ratios), 1 / min(ratios))
-print(f"so on this machine, now, a difference below {noise - 1:.0%} means nothing")
+small = f"difference below {noise - 1:.0%}" if noise < 2 else f"ratio below {noise:.1f}"
+print(f"so on this machine, now, a {small} means nothing")
 
 # %% [markdown]
-# A processor warms up and slows down, and other programs come and go. Taking turns lets both sides share that. (If the two lines above look alike, your machine was quiet.)
+# A processor warms up and slows down, and other programs come and go. Taking turns lets both sides share that. (If both ranges above are narrow, your machine was quiet. If taking turns is wide, and no narrower, it is too busy for medians: close other programs and run again.)
 #
 # **The clock that lies.** On a GPU, a call only *hands over* the work: it returns at once, and the GPU computes while Python goes on. A worker thread shows the same
 # without a GPU:
@@ -273,16 +274,17 @@ plain_ticks(ax.yaxis, (1,))
 ax.grid(True, axis="both")
 show(fig, alt="Roofline on log axes: a slope that turns flat at the ridge. Circles, left of it: "
               "residual add, norm, softmax, GELU, AdamW, one token's product. Squares, right: "
-              "the two large products.")  # fmt: skip
+              "large products.")  # fmt: skip
 
 # %% [markdown]
 # Read the last two columns together. An operation far left may be at its roof and still use a few per cent of the peak. No better code for *that operation alone* will help: it is already as fast as memory allows. Only one thing helps, to
-# move fewer bytes, and sections 4 to 6 do that. Where the share of its roof is low, something else is wrong: overhead, one thread, or arithmetic that counts as one FLOP and costs twenty (`tanh` and `exp`, in GELU and
-# softmax).
+# move fewer bytes, and sections 4 to 6 do that. Where the share of its roof is low, something else is wrong: overhead, one thread, an operation that torch builds from several passes (RMSNorm, on a CPU), or arithmetic that counts as one FLOP and costs
+# twenty (`tanh` and `exp`, in GELU and softmax).
 #
-# A point can lie *above* its slope: `one token's product` moves less than a megabyte, which stays in the cache from call to call, and the cache is faster than memory.
+# A point can lie *above* its slope: `one token's product` moves less than a megabyte, which stays in the cache from call to call, and the cache is faster than memory. If any other point lies far above its roof, that roof was measured in a bad moment:
+# run this section again.
 #
-# Two rows use the same matrix. With one token every number of it is used once; with thousands of tokens, thousands of times. That is the difference between writing a text and training (lesson 07), and the reason for
+# `MLP product` and `one token's product` use the same matrix. With one token every number of it is used once; with thousands of tokens, thousands of times. That is the difference between writing a text and training (lesson 07), and the reason for
 # batches. Machines differ mainly in where the ridge lies:
 
 # %%
@@ -334,7 +336,7 @@ print(f"{parameters(config) / 1e6:.1f} M parameters, {B * T:,} tokens: "
       f"{step_seconds:.3f} s a step, {B * T / step_seconds:,.0f} tokens/s")
 
 # %% [markdown]
-# **Predict.** Matrix products do well over nine tenths of the FLOPs. What share of the step's *time* do they take, outside attention and the optimizer? (A number between 0 and 1.)
+# **Predict.** Matrix products do about nine tenths of the model's FLOPs, attention the rest. What share of the step's *time* do they take, outside attention and the optimizer? (A number between 0 and 1.)
 
 # %%
 KINDS = {"matrix products": ("mm", "addmm", "bmm", "linear"), "attention": ("flash_attention",),
@@ -384,7 +386,7 @@ for row in rows[:8]:
     print(f"{row.key:<48} {row.count // 3:>5} calls {row.self_cpu_time_total / 3000:>7.1f} ms")
 
 # %% [markdown]
-# The table is sorted by *self* time: without what an operation calls. On a GPU you would add `ProfilerActivity.CUDA`, and look for the gaps between kernels: there the GPU waits for Python. `prof.export_chrome_trace("trace.json")`
+# The table is sorted by *self* time: without what an operation calls. `baddbmm` and `bmm` are mostly Muon's: it multiplies matrices too (lesson 11). On a GPU you would add `ProfilerActivity.CUDA`, and look for the gaps between kernels: there the GPU waits for Python. `prof.export_chrome_trace("trace.json")`
 # writes a time line that a browser opens.
 #
 # What is a repair worth? By **Amdahl's law**, which you met in exercise 10.1: what you do not touch stays.
@@ -397,12 +399,12 @@ rest = total - spent["optimizer"]
 print(f"the optimizer's work does not grow with the batch: with the default run's 16 sequences its "
       f"share is {spent['optimizer'] / (4 * rest + spent['optimizer']):.0%}")
 work = flops_per_token(config) * B * T
-print(f"matrix products and attention alone, at the peak: {work / peak:.3f} s "
+print(f"the model's products and attention alone, at the peak: {work / peak:.3f} s "
       f"of {step_seconds:.3f} s")
 
 # %% [markdown]
-# The last line is the floor for this model on this machine: no code can be faster without computing less or in another number format. Everything above it is what this lesson is about. Note what is *not* long: attention, at this context.
-# A faster attention would buy you almost nothing here. At a context of many thousands it would be the whole story. Profile before you optimise.
+# The last line is about the floor for the model's own products, if the peak was measured in a quiet moment: to go below it, compute less or in another number format. What lies above it, the optimizer's products aside, is what this lesson is about. Note what is *not* long: attention, at this context.
+# A faster one would buy you almost nothing here. (It is the fused kernel already; section 10 shows the price of the spelled-out one.) At a context of many thousands it would be the whole story. Profile before you optimise.
 
 # %% [markdown] tags=["slide"]
 # ### Profile, then repair
@@ -499,14 +501,14 @@ for name, color, style in (("chain", VERMILLION, "-"), ("fused", GREEN, "--")):
 plain_ticks(ax.xaxis, (1,))
 plain_ticks(ax.yaxis)
 ax.set(xlabel="size of a piece, in KiB", ylabel="milliseconds", title="the same chain, in pieces")
-show(fig, alt="Time of the chain against the size of its pieces: small pieces cost overhead, "
-              "pieces that fit the cache are the quickest, the whole is slow again.")
+show(fig, alt="Time of the chain against the size of its pieces on log axes, with lines for the "
+              "whole chain and for the fused kernel.")  # fmt: skip
 quickest = min(sizes, key=best.get)
 print(f"quickest in pieces of {4 * quickest // 1024} KiB: {best['chain'] / best[quickest]:.1f} "
       f"times as fast as the whole chain, in plain Python")
 
 # %% [markdown]
-# A valley. Too small, and the price of starting an operation, some microseconds, dominates. Too large, and every intermediate travels to memory and back. A piece that stays in fast memory while it is worked on is called a **tile**.
+# Expect a valley. Too small, and the price of starting an operation, some microseconds, dominates. Too large, and every intermediate travels to memory and back. A piece that stays in fast memory while it is worked on is called a **tile**.
 # **Kernel fusion** is the same idea taken to the end: a tile of the size of a register, and one loop that does all nine operations to it.
 #
 # Two smaller ways to move fewer bytes. *In place*: `x.add_(y)` needs no new memory, which the system would have to find and to clear; but autograd may need what you overwrite, and says so. *In order*: memory
@@ -536,7 +538,7 @@ print(f"add 1 to a new tensor {1000 * new:.0f} ms, in place {1000 * in_place:.0f
 # - fusion: one pass for all of them
 
 # %% [markdown]
-# ## 5. A softmax that reads once
+# ## 5. Maximum and sum in one reading
 #
 # Can attention be done in tiles, so that its T × T weights never reach memory? One part seems to forbid it. A softmax divides by a sum over the *whole* row, so you must have seen the row before you can give out the first weight. Worse, a safe
 # softmax subtracts the row's maximum first, for e to the power of a large score overflows:
@@ -580,7 +582,7 @@ m, total = online(row)[-1]
 torch.testing.assert_close(torch.exp(row - m) / total, torch.softmax(row, -1))
 torch.testing.assert_close(torch.tensor(m + math.log(total)), torch.logsumexp(row, -1))
 moved = sum(now[0] > before[0] for before, now in zip(online(row), online(row)[1:]))
-print(f"one pass; the maximum moved {moved} times; the same weights as torch.softmax")
+print(f"statistics in one pass; the maximum moved {moved} times; the same weights as torch.softmax")
 
 # %% [markdown]
 # **What breaks if** you forget to rescale? Nothing raises. The early terms keep the scale of an old maximum, and count far too much:
@@ -720,7 +722,7 @@ def peak_memory(function, T):
 
 lengths = (128, 256, 512, 1024, 2048)
 kinds = {"by hand": (by_hand, VERMILLION, "o-"), "fused kernel": (sdpa, GREEN, "^--"),
-         "tiles": (lambda *qkv: TiledAttention.apply(*qkv, 64), BLUE, "s-")}
+         "tiles of 64": (lambda *qkv: TiledAttention.apply(*qkv, 64), BLUE, "s-")}
 peaks = {name: [peak_memory(f, T) for T in lengths] for name, (f, _, _) in kinds.items()}
 guess = None
 reveal("10.p6", guess, peaks["by hand"][3] / peaks["by hand"][2])
@@ -740,7 +742,7 @@ plain_ticks(ax.yaxis, (1,))
 show(fig, alt="Peak memory against context, both axes logarithmic. By hand it is a steep line "
               "that quadruples with each doubling; the other two only double.")
 growth = {name: math.log2(sizes[-1] / sizes[-2]) for name, sizes in peaks.items()}
-assert growth["by hand"] > 1.8 and growth["tiles"] < 1.3 and growth["fused kernel"] < 1.3
+assert growth["by hand"] > 1.8 and growth["tiles of 64"] < 1.3 and growth["fused kernel"] < 1.3
 
 # %% [markdown]
 # Quadratic becomes linear. (The fused kernel also has some scratch memory of its own, which no operation outside can see.) And the time?
@@ -754,10 +756,10 @@ for name, seconds_taken in runs.items():
     print(f"{name:<13} {1000 * seconds_taken:>7.0f} ms")
 
 # %% [markdown]
-# Even from Python, tiles of the right size keep up with the plain version or beat it: they compute half of the square, and that half in the cache. Small ones drown in overhead. The fused kernel is the same algorithm in a compiled language. On a GPU
-# it is called FlashAttention (Dao et al. 2022), and there the tile sits in the fast memory of each multiprocessor.
+# Even from Python, tiles of the right size can keep up with the plain version or beat it: they compute half of the square, and that half in the cache. Smaller ones pay more overhead. The fused kernel is the same algorithm in a compiled language. On a GPU
+# it is called FlashAttention (Dao et al. 2022), and there the tile sits in the fast memory of each multiprocessor, one of the many small processors of a GPU.
 #
-# The same merge works with tiles on different machines, each holding a piece of a text that is too long for one.
+# Two partial results, each with maximum, sum and output, can be merged by the same rescaling, even from different machines that each hold a piece of a text too long for one.
 #
 # > **Your turn: 10.5 `merge_attention`** (15 min).
 
@@ -830,7 +832,7 @@ torch._dynamo.reset()
 # ## 8. The next batch
 #
 # Before a step comes its batch: read from a disk, perhaps over a network, perhaps tokenized. If that is done *between* two steps, its time is added to each. A thread can do it *during* the step before. Here the disk is a `sleep` and the step too, so
-# that the figure is the same on each machine:
+# that the figure is nearly the same on each machine:
 #
 # **Predict.** A step takes 30 ms and waiting for its batch 20 ms. How many milliseconds does each step take in all if a thread always fetches the next batch during the step before?
 
@@ -867,9 +869,9 @@ for name, ms in took.items():
     print(f"{name}: {ms:.0f} ms a step")
 
 # %% [markdown]
-# The slower of the two counts, instead of their sum: the roofline's rule again. It helps because the thread only *waits*. If making a batch is computing, and all cores are busy with the step, a thread takes from one what it gives to the other.
+# The slower of the two counts, instead of their sum, plus the first fetch, which nothing hides, and what `sleep` oversleeps: the roofline's rule again. It helps because the thread only *waits*. If making a batch is computing, and all cores are busy with the step, a thread takes from one what it gives to the other.
 #
-# `minigpt` prepares tokens once, before training, so that a batch is a few slices of a file, and its loader reads four batches ahead. How long does a batch take, and is that worth a thought?
+# `minigpt` prepares tokens once, before training, so that a batch is a few slices of a file, and its loader reads four batches ahead. (`rank` and `world`: which part of each batch is this process's, and how many processes share it.) How long does a batch take, and is that worth a thought?
 
 # %%
 from minigpt.shards import Shards
@@ -901,7 +903,7 @@ for name, formula in flops.items():
     print(f"{name:<12} {ours:>15.1%} {theirs:>20.1%}")
 
 # %% [markdown]
-# The speed in the last column is one that torchtitan's README printed, and 33 % was its MFU (PyTorch team 2024). The same run "has" 28 % or 36 %. So say which convention you use: `minigpt.mfu(..., convention="torchtitan")`. Two more choices hide in every figure:
+# The speed in the last column is one that torchtitan's README printed, and 33 % was its MFU (33.7 here; PyTorch team 2024). The same run "has" 28 % or 36 %. So say which convention you use: `minigpt.mfu(..., convention="torchtitan")`. Two more choices hide in every figure:
 #
 # - **Which peak?** The data sheet's, or what a large matrix product reaches here? Ours is the second, which is lower, so that the share looks better. (On an A100 the best measured product reached 87 % of the data sheet; Bekman 2024.)
 # - **Computed twice?** Activation checkpointing computes the forward pass again to save memory. The model did not *need* that. Hardware FLOPs utilisation (**HFU**) counts it: with everything computed twice, 4/3 of the MFU.
@@ -934,7 +936,7 @@ for name, formula in flops.items():
 # | `all_cores` | every core of the machine; up to here it was one |
 # | `compiled` | `torch.compile` |
 #
-# A speed-up counts only if the result stays the same. So every rung trains four steps on the same batches as the naive step and compares the losses. And since machines differ, the unit is a ratio: naive and rung are timed in turn, in the same minute. The y axis counts *doublings*: 1 is twice
+# A speed-up counts only if the result stays the same. So every rung trains four steps on the same batches as the naive step and compares the losses. And since machines differ, the unit is a ratio: naive and rung are timed in turn, in the same minute. The bars count *doublings*: 1 is twice
 # as fast, 2 four times.
 #
 # **Predict.** How many times as fast as the naive step is the best rung, on the two cores of the record? (A number; within 30 % is a hit.)
@@ -952,6 +954,7 @@ reveal("10.p8", guess, max(2 ** float(ends[arm].mean()) for arm in rungs))
 tokens_a_step = ladder.BATCH * ladder.CONTEXT
 print("rung              tokens/s   times naive   times the rung before   loss differs by")
 before = np.zeros(len(record.seeds))
+noise = abs(ends["naive_again"]).max()  # the most that A against A shows, in doublings
 verdicts = {"gain": [], "cannot tell": [], "loss": []}
 for arm in ["naive_again", *rungs]:
     step_up = ends[arm] - before  # in doublings, seed by seed
@@ -962,9 +965,10 @@ for arm in ["naive_again", *rungs]:
     assert gap < 1e-4
     if arm != "naive_again":
         before = ends[arm]
-        told = "gain" if middle > half else "loss" if middle < -half else "cannot tell"
-        verdicts[told].append(arm)
-print(record.sentence())
+        gain, loss = middle - half > noise, middle + half < -noise
+        verdicts["gain" if gain else "loss" if loss else "cannot tell"].append(arm)
+print(record.sentence().replace(" × ", " cores of "))
+print(f"A against A: up to {2**noise:.2f} times; a gain or a loss lies wholly beyond that")
 print("; ".join(f"{verdict}: {', '.join(arms) or 'none'}" for verdict, arms in verdicts.items()))
 
 # %%
@@ -984,6 +988,8 @@ ax.grid(True, axis="x")
 show(fig, alt="Recorded bars of doublings of speed, rung by rung, with intervals; the naive step "
               "against itself near zero; a live diamond beside the bar of one_batch.")  # fmt: skip
 print(live_sentence(record, rungs[0], live).replace("the thick line", "the diamond"))
+low, end, high = (2**y for y in (record.end(rungs[0])[0], live.y[-1], record.end(rungs[0])[1]))
+print(f"These are doublings; as a ratio, {end:.2f} times naive, between {low:.2f} and {high:.2f}.")
 
 # %% [markdown]
 # The naive step is no straw man in its *mathematics*. It is the same as the engine's:
@@ -997,19 +1003,24 @@ engine_loss = engine(windows[:, :-1], windows[:, 1:])
 torch.testing.assert_close(naive_loss, engine_loss, atol=1e-4, rtol=1e-4)
 print(f"naive = minigpt, loss {naive_loss:.3f}")
 first = record.numbers("compiled", "first_step").max()  # later seeds find the code ready
-naive = tokens_a_step / record.numbers("compiled", "naive_rate").mean()  # seconds a step
-gain = naive * (2 ** -ends["all_cores"].mean() - 2 ** -ends["compiled"].mean())
-verdict = f"paid back after {first / gain:,.0f} steps" if gain > 0 else "it never pays"
-print(f"recorded: the first compiled step took {first:.0f} s, and each step after it is shorter by "
-      f"{1000 * gain:.0f} ms: {verdict}")
+seconds = tokens_a_step / record.numbers("compiled", "naive_rate").mean()  # a naive step
+seconds *= 2 ** -ends["all_cores"].mean()  # on the rung before
+step_up = ends["compiled"] - ends["all_cores"]
+half = half_width(step_up)
+saved = [seconds * (1 - 2**-up) for up in step_up.mean() + half * np.array([0, 1, -1])]
+steps = [f"{first / s:,.0f}" if s > 0 else "never" for s in saved]
+print(f"recorded: the first compiled step took {first:.0f} s. Steps until it is paid "
+      f"back: {steps[0]} (95 % interval: from {steps[1]} to {steps[2]})")
+if "compiled" in verdicts["cannot tell"]:
+    print("The rung is inside what A against A shows, so the pay-back is a guess.")
 
 # %% [markdown]
 # Read the table from top to bottom. `naive_again` is A against A, so it shows what a difference of nothing looks like. (Rows were measured in different minutes, so compare their ratios, not their tokens a second.) Three things to take from the rest:
 #
-# - **No single trick.** The factors multiply, and the best rung stands on all those before it. Where a rung says "cannot tell", that is a result too: on this model, at this size, on these cores. A batch of this size is cut in microseconds, so reading it ahead has nothing to
+# - **No single trick.** The factors multiply, and the best rung stands on all those before it. "Cannot tell" means too noisy to say; only a narrow interval around 1 would say that the rung does nothing. A batch of this size is cut in microseconds, so reading it ahead has nothing to
 #   hide; on a cluster that reads from a network the same rung can be the largest.
-# - **The order matters.** Amdahl's law again: a rung is measured on what the rungs before it have left. The optimizer was a small part of the naive step and is a larger part of the fast one.
-# - **All cores** are worth less than their number, because memory is shared: the roof of section 2 that slopes does not rise with the second core as the flat one does.
+# - **The order matters.** Amdahl's law again: a rung is measured on what the rungs before it have left. The quicker the rest has become, the larger is the optimizer's share when its rung comes.
+# - **All cores** should be worth less than their number. One reason is that memory is shared: the roof of section 2 that slopes does not rise with the second core as the flat one does.
 #
 # **And 16 bits?** On hardware that multiplies bf16 fast, it is the next rung, often the largest. Whether yours does, no name and no flag tells reliably. `minigpt` measures it before a long run:
 
@@ -1019,14 +1030,14 @@ verdict = "use it for long runs" if speedup > 1.5 else "stay with fp32"
 print(f"bf16 matrices multiply {speedup:.2g} times as fast as fp32 ones on this CPU: {verdict}")
 
 # %% [markdown]
-# Without the right instructions it is not a little slower but tens of times. The losses are then equal to two or three digits only: it is the one rung that changes numbers (lesson 09). `python -m minigpt bench --only number_formats` times your machine's whole training step in each format.
+# Without the right instructions it is not a little slower but many times. The losses are then equal to two or three digits only: it is the one rung that changes numbers (lesson 09). `python -m minigpt bench --only number_formats` times your machine's whole training step in each format.
 
 # %% [markdown] tags=["slide"]
 # ### The ladder
 #
 # - the same loss on each rung, or it does not count
 # - batch, heads, fused parts, fused attention, all cores
-# - some rungs gain nothing here: measure, do not believe
+# - inside the noise of A against A: no gain yet. Measure, do not believe
 
 # %% [markdown]
 # > **Your turn: 10.9 `chunked_loss`** (30 min), unaided: the assistant stays off.
@@ -1034,14 +1045,13 @@ print(f"bf16 matrices multiply {speedup:.2g} times as fast as fp32 ones on this 
 # %% [markdown]
 # ## 11. An exhibit
 #
-# A fast reader that reads the wrong thing is worth nothing, and nothing of it shows in tokens a second. Lesson 13 is a museum of broken training runs. Here is one of them, from its record: a small model whose tokens are bytes, and whose data lie in eight files, the *shards*, which are
-# read in turn, one a step. Exactly one part is broken.
+# Lesson 13 is a museum of broken training runs. Here is one of them, from its record: a small model; one part is broken; its data lie in eight files, read in turn.
 
 # %%
 museum.show(16)
 
 # %% [markdown]
-# **Predict.** Which part is it: "rate", "mask", "tokenizer" or "shard"? Look at how often the loss misbehaves before you write the word, in quotation marks.
+# **Predict.** Which part is it: "rate", "mask", "tokenizer" or "shard" (one of the files)? Look at how often the loss misbehaves before you write the word, in quotation marks. (The table shows every tenth step, the picture every step.)
 
 # %%
 guess = None
@@ -1054,6 +1064,8 @@ reveal("10.p9", guess)
 print(museum.experiment(16, "loss_by_shard"))
 
 # %% [markdown]
+# The healthy run's shards lie close together. Here shard 5 stands out, and since the eight take turns, every eighth step read it: the spikes. A fast reader that reads the wrong thing is worth nothing, and nothing of it shows in tokens a second.
+#
 # ## 12. One paper
 #
 # **[Dao et al. 2022](https://arxiv.org/abs/2205.14135), FlashAttention.** Section 3.1 is section 6 of this lesson; appendix B has the backward pass. Read with three questions. *What was held fixed* in figure 2 on the left? (The result, the GPU and the shapes; FLOPs went up, bytes down, and time followed the
@@ -1075,12 +1087,13 @@ def passes(T, D=64):
 
 counted = {T: passes(T) for T in (1024, 2048)}
 print("counted here, in tables:", {T: round(count, 1) for T, count in counted.items()})
-ideal = 12 * heads * T * 64 * 2  # q, k, v, output once; and all, with their gradients, once more
-print(f"if q, k, v, output and their gradients moved as seldom as possible: {ideal / 1e9:.1f} GB")
+ideal = 12 * heads * T * 64 * 2 / table  # q, k, v, output; and all, with gradients, again
+print(f"q, k, v, output and their gradients need {ideal:.2f} tables at least; the plain version "
+      f"moves {40.3e9 / table / ideal:.0f} times that, ours {counted[T] / ideal:.0f} times")
 assert 10 < counted[1024] < 40 and 15 < 40.3e9 / table < 22
 
 # %% [markdown]
-# Nineteen tables go through memory for one small product at each end, and our own version by hand, which is not quite theirs, moves about as many. That is the whole case for tiles: the traffic that the result itself needs is a small part of it.
+# Every operation of the plain version reads or writes whole T × T tables, forward and backward. (Ours is not quite theirs, so the counts differ.) That is the whole case for tiles: the traffic that the result itself needs is a small part of it.
 
 # %% [markdown]
 # ## Summary

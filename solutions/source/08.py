@@ -34,7 +34,7 @@ from minigpt.classroom import check, hint
 #
 # Then write `largest_rate(curvatures)`: a list of at least one number, none below 0 → the rate, a number, above which
 # some weight grows from step to step. In a flat direction nothing ever moves. If all directions are flat, no rate is
-# too large: return `math.inf`.
+# too large: return `math.inf`. Flat means 0 exactly: a curvature of $10^{-7}$ has a limit, a very large one.
 # ```python
 # largest_rate([4.0])                # 0.5: at 0.5 the weight 3 becomes -3, then 3; at 0.6 it becomes -4.2, then 5.88
 # largest_rate([0.0, 0.25])          # 8.0
@@ -389,7 +389,7 @@ print("rates at steps 0, 4, 5, 29, 30, 31 and 49:",
 # - result: the pair (`clipped`, `norm`). `norm`, a number, is the length of the vector that all numbers of all
 #   gradients make together, before anything was done. `clipped` is a list of tensors of the same shapes. If `norm` is
 #   larger than `most`, all gradients are multiplied by the same factor, so that the length becomes `most`; else they
-#   stay as they are.
+#   stay as they are. This holds for tiny gradients and a tiny `most` too: $10^{-6}$ is not zero
 #
 # Leave the gradients themselves as they were, and the list too. Where all of them are zero, they stay zero.
 # ```python
@@ -441,7 +441,8 @@ check("08.clip", clip)
 
 # %% [markdown] tags=["solution"]
 # **Why it works.** Sums of squares add up over tensors as they do within one, so that the list behaves like one long
-# vector. `norm > most` can only be true for a norm above zero, and nothing is ever divided by zero.
+# vector. `norm > most` can only be true for a norm above zero, and nothing is ever divided by zero. PyTorch divides by
+# `norm + 1e-6` to be safe. With a limit of 1 nobody notices; with one of $10^{-6}$ the result is too short.
 #
 # **The most common wrong road** is to clip each tensor by itself. It also runs, and the loss falls. But it turns the
 # step: large gradients are cut and small ones are not. By how much, for a layer whose gradients are ten times as large

@@ -38,7 +38,8 @@ from minigpt.classroom import check, hint
 # Then write `spacing(x, significand_bits)`: a number other than 0 and a whole number → a number, the distance between
 # neighbours there. Between two powers of two, 2^e ≤ |x| < 2^(e+1), neighbours are equally far apart; at a power of two
 # itself the distance upwards counts. The sign of `x` does not matter, and `x` need not be a number of the format. No
-# exponent is too large or too small.
+# exponent is too large or too small. No `x` lies closer below a power of two than a ten-thousandth of it, where a
+# logarithm might be rounded up.
 # ```python
 # spacing(4.0, 2)           # 1.0
 # spacing(7.5, 2)           # 1.0
@@ -78,7 +79,7 @@ from minigpt.classroom import check, hint
 def spacing(x, significand_bits):
     """x other than 0, digits kept → the distance between neighbours around |x|."""
     ### BEGIN SOLUTION
-    exponent = math.floor(math.log2(abs(x)))
+    exponent = math.frexp(x)[1] - 1  # x is ±f · 2^e with ½ ≤ f < 1: e is one more than the exponent here
     return 2.0 ** (exponent - significand_bits)
     ### END SOLUTION
 
@@ -90,6 +91,10 @@ check("09.spacing", spacing)
 # 2^significand_bits steps. Around 300 the stretch begins at 256, so that bf16 has 128 numbers there, 2 apart: there is
 # no 301. The sum of 300 and 1 is rounded back to 300, and a counter that adds ones in bf16 stands still long before it
 # gets there. (Where does it stop? Where the spacing is 2, a step of 1 is a tie: at 256.)
+#
+# `math.floor(math.log2(abs(x)))` is just as right here, and easier to think of. It fails where the statement does not
+# go: of the largest Python float below 8, `math.log2` is 3.0, since 3 is the nearest float to the true logarithm.
+# `math.frexp` computes nothing; it reads the exponent that is stored with the number.
 #
 # **The most common wrong road** is to leave out `floor`: then the distance is |x| / 2^significand_bits, a relative
 # precision that never jumps. It is right at powers of two only. The other is `int` in place of `floor`: it cuts towards
@@ -221,7 +226,8 @@ for dtype, sizes in ((torch.float16, (5, 10)), (torch.bfloat16, (8, 7))):
 # times, or many powers of ten as large? Which has the smaller smallest one?
 #
 # Then write `limits(exponent_bits, significand_bits)` → three floats: the largest finite number, the smallest positive
-# *normal* number, the smallest positive number of all (a subnormal). Both counts of bits are at least 2.
+# *normal* number, the smallest positive number of all (a subnormal). Both counts of bits are at least 2, and there
+# are at most 8 exponent bits, as in fp32.
 # ```python
 # limits(5, 10)        # (65504.0, 6.103515625e-05, 5.960464477539063e-08)       2 ** -14 and 2 ** -24
 # limits(2, 3)         # (3.75, 1.0, 0.125)

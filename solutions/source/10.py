@@ -459,8 +459,8 @@ print(f"{len(parts)} pieces merged: equal to attention over all {k.shape[1]} key
 #
 # - `eager`, `compiled`: lists of whole numbers, the milliseconds of step 1, step 2, …; at least two of each, and the
 #   lists may differ in length. The first compiled step takes longer than the first eager one.
-# - take the **median** of all steps but the first for what every later step takes, beyond the end of the list too (the
-#   median of an even number of values lies halfway between the middle two)
+# - take the **median** of all steps but the first for what every later step takes, within the list as well as beyond
+#   its end (the median of an even number of values lies halfway between the middle two)
 # - result: the smallest whole number of steps after which the compiled run has taken no longer than the eager one, the
 #   first step included; `math.inf` if that never happens
 #
@@ -777,8 +777,10 @@ print(f"HFU, if all of it were recomputed: {utilisation(llama, 5762, 989e12, 1, 
 #   `F.cross_entropy(x @ w.T, targets)` gives it. You may use whatever you like, as long as it fits.
 #
 # **The memory is watched.** A few tensors of (N, size) at a time have room, and some of (N, C) and (size, C). All
-# logits together have not, whether in one tensor or in many: then you see a MemoryError. Gradients are not needed.
-# Logits may be in the thousands, on either side of zero. Leave the arguments as they were.
+# logits together have not, whether in one tensor or in many: then you see a MemoryError. You may keep one number a row
+# of each piece, unless `size` is 1: then these are as many as all logits. A table of (N, N) has no room where N is
+# large. Gradients are not needed. Logits may be in the thousands, on either side of zero. Leave the arguments as they
+# were.
 # ```python
 # x, w = torch.tensor([[1.0], [0.0], [2.0]]), torch.tensor([[0.0], [math.log(3.0)], [0.0]])
 # chunked_loss(x, w, torch.tensor([1, 2, -100]), 2)       # tensor(0.8047): row 0 gives 3 of 5, row 1 one of 3

@@ -281,7 +281,7 @@ for share in (0.1, 0.3, 1, 3, 10):
 #
 # - `singular_values` (R,) float32, none below 0, in any order: those of a matrix; R is at least 1
 # - first the matrix is divided by the root of the sum of the squares **of its singular values**, so that none is above
-#   1. If all are 0, they stay 0: no NaN may come out
+#   1, however small they were: values near 1e-8 are possible. If all are 0, they stay 0: no NaN may come out
 # - then, `steps` times (0 or more), a polynomial is applied to each. `coefficients` is a tuple of one or more numbers,
 #   (a, b, c, …), and the polynomial has **odd powers only**: a σ + b σ³ + c σ⁵ + …, as many terms as there are
 #   coefficients
@@ -726,7 +726,8 @@ print("pairs torn:  {:.2f} times as fast, {:.2f} to {:.2f}: {}".format(
 #
 # - result (R, C) float32: the best D. (One would subtract it, times the rate. That is not your task.)
 # - where the gradient does not care, the step is 0: at numbers that are 0, in rows of zeros, along directions whose
-#   singular value is below 1e-5 of the largest. A gradient of zeros gives zeros, never NaN
+#   singular value is below 1e-5 of the largest. A gradient of zeros gives zeros, never NaN. A tiny gradient or row,
+#   near 1e-8, is none of zeros: its step is as long as any other
 # - with `"sum"`, if several numbers are equally large, the first one in reading order takes all. With `"nuclear"`, the
 #   largest singular value is always clearly larger than the second.
 # ```python

@@ -2031,10 +2031,10 @@ PREDICTIONS = {
         "Four numbers of four bytes: the weight, its gradient, and AdamW's two running means.",
     ),
     "05.p5": Prediction(
-        "Exhibit 12 of the museum: how many times as large as it should be is the loss before the first update? (A whole "
-        "number.)",
+        "Exhibit 12 of the museum: how many times as large as it should be is the loss before the first update? (A "
+        "whole number.)",
         lambda: 8.0,
-        "A model that knows nothing has a loss of ln V = 5.55, and this one has 43: its first logits are far too large.",
+        "A model that knows nothing has a loss of ln V = 5.55, and this one 43: its first logits are far too large.",
         0.1,
     ),
 }

@@ -1957,7 +1957,7 @@ PREDICTIONS = {
         "Only keys and values are kept, and there are 2 heads of them instead of 8: 8 / 2.",
     ),
     "06.p5": Prediction(
-        "Exhibit 14 of the museum: a held-out loss of 0.15 nats a byte. Is it the rate, the mask, the data or the norm?",
+        "Exhibit 14 of the museum: a held-out loss of 0.15 nats a byte. Is it the rate, mask, data or norm?",
         lambda: "mask",
         "Each position may look at the one after it, so that the answer is in the input.",
     ),

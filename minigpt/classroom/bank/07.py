@@ -2055,8 +2055,8 @@ PREDICTIONS = {
         0.05,
     ),
     "07.p5": Prediction(
-        "Exhibit 7 of the museum: two evaluations of the same weights differ. Is it the seed, dropout, the temperature or "
-        "the batch?",
+        "Exhibit 7 of the museum: two evaluations of the same weights differ. Is it the seed, dropout, the temperature "
+        "or the batch?",
         lambda: "dropout",
         "The model was evaluated in training mode, and dropout chooses anew each time.",
     ),

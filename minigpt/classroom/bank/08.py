@@ -5,6 +5,7 @@ these mistakes cannot be seen.
 """
 import math
 import random
+from collections.abc import Callable
 
 import torch
 
@@ -34,10 +35,12 @@ LIMIT = "2 / steepest"
 WALL = "Which direction is the first to diverge when you raise the rate, the steep one or the flat one?"
 JUMP = "By which factor is a weight multiplied in one step? May the factor be negative?"
 ALL_ALIKE = "Add a second direction as steep as the first: does it change the factor of the first one's weight?"
+SLIGHT = "Divide all curvatures by a million: what becomes of the rate? And how large is it where all of them are zero?"
 LARGEST_RATE = Exercise(
     cases=lambda: [
         ([4.0],), ([1.0, 50.0],), ([3.0, 0.5, 7.0, 2.0],), ([0.0, 0.25],), ([5, 2, 8],), ([0.0],), ([0.0, 0.0, 0.0],),
         ([0.3, 0.1, 0.2],), ([6.0, 6.0, 6.0, 6.0, 6.0],), ([0.4, 0.0, 1.6, 0.0, 0.2, 0.9],),
+        ([0.0, 1e-7],), ([1e-10, 4e-11, 0.0],), ([1e-13],),
     ],
     mutants=(
         Mutant("one", LIMIT, "1 / steepest",
@@ -119,6 +122,12 @@ def largest_rate(curvatures):
         Mutant("flat_is_none", "math.inf", "None",
                "in a bowl without any curvature nothing is returned",
                "All directions are flat: which rate would make a weight grow?"),
+        *(Mutant(f"nearly_flat_{i}", "if steepest > 0", f"if steepest > {t}",
+                 "a slope that is hardly curved is taken for a flat one", SLIGHT)
+          for i, t in enumerate((1e-3, 1e-6, 1e-9, 1e-12))),
+        *(Mutant(f"eps_{i}", "return 2 / steepest if steepest > 0 else math.inf", f"return 2 / (steepest + {t})",
+                 "a small number is added to the curvature, so that nothing is divided by zero", SLIGHT)
+          for i, t in enumerate((1e-6, 1e-8, 1e-12))),
         Mutant("any_flat", "if steepest > 0", "if min(curvatures) > 0",
                "one flat direction is enough to allow any rate",
                "One direction is flat, another one steep. May the rate be as large as you like?"),
@@ -279,12 +288,10 @@ def momentum_step(weight, grad, velocity, lr, beta):
     new = velocity.clone().mul_(beta).add_(grad)
     return weight.clone().add_(new, alpha=-lr), new""", """\
 def momentum_step(weight, grad, velocity, lr, beta):
-    p = torch.nn.Parameter(weight.clone())
-    p.grad = grad.clone()
-    sgd = torch.optim.SGD([p], lr=lr, momentum=beta)
-    sgd.state[p]["momentum_buffer"] = velocity.clone()
-    sgd.step()
-    return p.detach(), sgd.state[p].get("momentum_buffer", grad.clone()) if beta else grad.clone()""", """\
+    from torch.optim.sgd import sgd  # SGD itself takes seconds to load
+    w, v = weight.clone(), velocity.clone()
+    sgd([w], [grad], [v], weight_decay=0, momentum=beta, lr=lr, dampening=0, nesterov=False, maximize=False)
+    return w, v if beta else grad.clone()""", """\
 def momentum_step(weight, grad, velocity, lr, beta):
     rows = zip(weight.flatten().tolist(), grad.flatten().tolist(), velocity.flatten().tolist())
     pairs = [(w - lr * (beta * v + g), beta * v + g) for w, g, v in rows]
@@ -547,15 +554,12 @@ ADAMW_STEP = Exercise(
     ),
     variants=("""\
 def adamw_step(weight, grad, state, lr, betas, eps, decay):
-    p = torch.nn.Parameter(weight.clone())
-    p.grad = grad.clone()
-    adamw = torch.optim.AdamW([p], lr=lr, betas=betas, eps=eps, weight_decay=decay)
-    if state is not None:
-        adamw.state[p] = {"step": torch.tensor(float(state[0])), "exp_avg": state[1].clone(),
-                          "exp_avg_sq": state[2].clone()}
-    adamw.step()
-    now = adamw.state[p]
-    return p.detach(), (int(now["step"]), now["exp_avg"], now["exp_avg_sq"])""", """\
+    from torch.optim.adamw import adamw  # AdamW itself takes seconds to load
+    t, m, v = state or (0, torch.zeros_like(weight), torch.zeros_like(weight))
+    t, w, m, v = torch.tensor(float(t)), weight.clone(), m.clone(), v.clone()
+    adamw([w], [grad], [m], [v], [], [t], foreach=False, amsgrad=False, beta1=betas[0], beta2=betas[1], lr=lr,
+          weight_decay=decay, eps=eps, maximize=False)
+    return w, (int(t), m, v)""", """\
 def adamw_step(weight, grad, state, lr, betas, eps, decay):
     if state is None:
         t, m, v = 1, grad * (1 - betas[0]), grad * grad * (1 - betas[1])
@@ -747,9 +751,25 @@ def clip_cases() -> list[tuple]:
         ([torch.zeros(3), torch.zeros(2, 4)], 1.0), ([], 1.0), ([torch.tensor([-6.0, 0.0, 8.0])], 0.5),
         ([torch.zeros(4), *(g * 20 for g in short)], 30.0),
         ([torch.full((6,), 0.1), torch.full((2, 5), -0.1)], 0.3), (sized[:3], 2.0),
+        ([torch.tensor([3e-6]), torch.tensor([[0.0, 4e-6]])], 1e-6),
+        ([torch.tensor([[3e-6]]), torch.tensor([4e-6, 0.0])], 5.5e-6),
+        ([torch.tensor([4e-9, 0.0, 3e-9])], 2e-9),
     ]  # fmt: skip
 
 
+def in_sight(function: Callable, grads: list, most: float):
+    """What a function returns for gradients; tiny ones in units of `most`: the checker compares to five decimals."""
+    result = function(grads, most)
+    if most > TINY:
+        return result
+    try:
+        clipped, norm = result
+        return [grad / most for grad in clipped], norm / most
+    except (TypeError, ValueError):  # not a pair, or not of these things
+        return result
+
+
+TINY = 1e-4
 NORM = "norm = math.sqrt(sum(grad.square().sum().item() for grad in grads))"
 FACTOR = "factor = most / norm if norm > most else 1.0"
 CLIPPED = "return [grad * factor for grad in grads], norm"
@@ -759,12 +779,15 @@ SHORTEN = "A gradient is shorter than allowed. What should happen to it?"
 REPORT = "You want to see in the log when a batch was wild. Which length tells you?"
 ZEROS = "All gradients are zero: by what do you divide?"
 OWN = "Whose tensors are these, and what does the caller find in them afterwards?"
+ADDED = "a small number is added to the length before it divides, as PyTorch does"
+SLIGHTLY = "All gradients and `most` are divided by a million. What should become of the factor, and what does yours?"
 BY_ITSELF = """\
 def clip(grads, most):
     norm = math.sqrt(sum(grad.square().sum().item() for grad in grads))
     return [grad * min(1.0, most / max(grad.norm().item(), 1e-30)) for grad in grads], norm"""
 CLIP = Exercise(
     cases=clip_cases,
+    use=in_sight,
     mutants=(
         Mutant("each_by_itself", "", BY_ITSELF,
                "each tensor is clipped by its own length", TURNED),
@@ -834,6 +857,14 @@ CLIP = Exercise(
         Mutant("softened", "most / norm if", "most / (norm + 1) if",
                "one is added to the length before it divides",
                "Clipped to length `most`: how long is your result?"),
+        *(Mutant(f"pytorch_{i}", FACTOR, factor.format(t), ADDED, SLIGHTLY)
+          for i, (factor, t) in enumerate((f, t) for t in (1e-6, 1e-8, 1e-12) for f in (
+              "factor = min(1.0, most / (norm + {}))", "factor = most / (norm + {}) if norm > most else 1.0"))),
+        *(Mutant(f"floor_{i}", FACTOR, f"factor = min(1.0, most / max(norm, {t}))",
+                 "a tiny length is taken for a larger one, so that nothing is divided by zero", SLIGHTLY)
+          for i, t in enumerate((1e-6, 1e-8))),
+        Mutant("empty_cat", NORM, "norm = torch.cat([grad.flatten() for grad in grads]).norm().item()",
+               "an empty list of gradients is joined to one vector", "Which length have no gradients at all?"),
         Mutant("norm_after", "grads], norm", "grads], norm * factor",
                "the length after clipping is returned", REPORT),
         Mutant("norm_capped", "grads], norm", "grads], min(norm, most)",
@@ -877,11 +908,8 @@ def clip(grads, most):
     norm = torch.linalg.vector_norm(torch.cat([g.flatten() for g in grads]))
     return [g * (most / norm).clamp(max=1) for g in grads], norm""", """\
 def clip(grads, most):
-    params = [torch.nn.Parameter(torch.zeros_like(g)) for g in grads]
-    for p, g in zip(params, grads):
-        p.grad = g.clone()
-    norm = torch.nn.utils.clip_grad_norm_(params, most)
-    return [p.grad for p in params], norm""", """\
+    norm = torch.nn.utils.get_total_norm(grads).item()
+    return [g.mul(most / norm) if norm > most else g.clone() for g in grads], norm""", """\
 def clip(grads, most):
     total = 0.0
     for grad in grads:
@@ -895,7 +923,8 @@ def clip(grads, most):
     return tuple(g.clone().div_(max(1.0, norm / most)) for g in grads), norm""",
     ),
     properties=(
-        Property(lambda result, grads, most: math.hypot(*(g.norm().item() for g in result[0])) <= most * 1.0001,
+        Property(lambda result, grads, most: math.hypot(*(g.norm().item() for g in result[0]))
+                 <= 1.0001 * (most if most > TINY else 1),
                  "All gradients together are still longer than allowed."),
     ),
     twin=clip_twin,
@@ -1481,7 +1510,7 @@ def resumed_at(log: list[dict], first: int, changes: dict[tuple[int, str], float
 
 def log_cases() -> list[tuple]:
     """log, resumed: each way to fail, early and late, large and tiny, alone and with others behind it."""
-    log, small = log_of(11, 89), log_of(4, 90)
+    log, small, one_text = log_of(11, 89), log_of(4, 90), [line | {"window": 0} for line in log_of(5, 91)]
     plans = (
         (5, {}), (4, {(0, "window"): 16, (0, "loss"): 0.2}), (3, {(2, "window"): 32, (2, "loss"): 0.1}),
         (6, {(0, "loss"): 0.3}), (5, {(1, "loss"): 0.05}), (2, {(8, "loss"): 0.02}), (4, {(3, "loss"): 1e-7}),
@@ -1497,8 +1526,8 @@ def log_cases() -> list[tuple]:
     cases += [(log, resumed_at(log, 3, end=6)), (log, resumed_at(log, 4, {(2, "loss"): 0.1}, end=7)),
               (log[:7], resumed_at(log, 4)), (log[:6], resumed_at(log, 3, {(3, "loss"): 0.1})),
               (log[:6], resumed_at(log, 3, {(2, "lr"): 0.001})), (log[:9], resumed_at(log, 5, {(1, "window"): 16})),
-              (log, log[6:]), (small, resumed_at(small, 1, {(1, "loss"): 0.1})),
-              (small, resumed_at(small, 3))]  # fmt: skip
+              (log, log[6:]), (one_text, resumed_at(one_text, 2, end=4)),
+              (small, resumed_at(small, 1, {(1, "loss"): 0.1})), (small, resumed_at(small, 3))]  # fmt: skip
     replayed = [line | {"step": i} for i, line in enumerate(resumed_at(log, 0, end=5), start=5)]
     downwards = [line | {"loss": line["loss"] - 0.5 * (i > 1)} for i, line in enumerate(resumed_at(log, 4))]
     slower = [line | {"lr": line["lr"] / 2} for line in resumed_at(log, 4)]
@@ -1558,6 +1587,15 @@ WHAT_DIFFERS = Exercise(
     if any(differs["loss"]):
         return "weights" if differs["loss"][0] else "moments"
     return "schedule" if any(differs["lr"]) else "exact\"""",
+               "one column after the other is searched, whatever differs earlier in another", EARLIEST),
+        Mutant("columns_rate_before_moments", "", COLUMNS + """\
+    if any(differs["window"]):
+        return "data"
+    if differs["loss"][0]:
+        return "weights"
+    if any(differs["lr"]):
+        return "schedule"
+    return "moments" if any(differs["loss"]) else "exact\"""",
                "one column after the other is searched, whatever differs earlier in another", EARLIEST),
         Mutant("columns_rate_first", "", COLUMNS + """\
     if any(differs["window"]):
@@ -1640,7 +1678,7 @@ WHAT_DIFFERS = Exercise(
                "lines are compared by their place in the list", BY_STEP),
         Mutant("by_place_from_the_end", D_FOUND,
                'undisturbed = {line["step"]: other for line, other in zip(resumed, log[-len(resumed):])}',
-               "logs that end at different steps count as different text", BOTH_HAVE),
+               "lines are paired from the end of both logs, even where the logs end at different steps", BY_STEP),
         Mutant("one_off", D_FOUND, 'undisturbed = {line["step"] + 1: line for line in log}',
                "each line is compared with the step before it", BY_STEP),
         Mutant("whole_lines", D_RATE, f'{D_RATE}\n        if line != twin:\n            return "moments"',
@@ -1787,6 +1825,8 @@ F_ZERO = "All gradients are zero. What is divided by what?"
 F_EPS = "The estimate is 0.04 and eps is 0.1. By what should the gradient be divided?"
 F_SIZE = "All gradients become ten times as large. What should become of the first step?"
 F_OWN = "The caller keeps the old state and makes the step a second time. Is the result the same?"
+F_LEAVES = "a gradient of zeros leaves early: its step is not counted, and rows and columns do not fade"
+F_PASSES = "The gradient is zero in this step. What should the running means keep of themselves?"
 FACTORED_STEP = Exercise(
     cases=factored_cases,
     mutants=(
@@ -1879,6 +1919,10 @@ FACTORED_STEP = Exercise(
         Mutant("nothing_remembered", f"{F_ROWS}\n    {F_COLUMNS}",
                "rows = (1 - beta) * grad.square().mean(dim=1)\n    columns = (1 - beta) * grad.square().mean(dim=0)",
                "the old rows and columns are forgotten", "Where does your function use the state?"),
+        Mutant("zero_leaves", F_START, f"{F_START}\n    if not grad.any():\n"
+               "        return weight.clone(), (step, rows, columns)", F_LEAVES, F_PASSES),
+        Mutant("zero_leaves_state", F_START, f"if not grad.any():\n        return weight.clone(), state\n    {F_START}",
+               F_LEAVES, F_PASSES),
         Mutant("starts_with_squares", F_START,
                "step, rows, columns = state or (0, grad.square().mean(dim=1), grad.square().mean(dim=0))",
                "rows and columns begin with the first squares and are corrected all the same",
@@ -2131,7 +2175,7 @@ PREDICTIONS = {
         "What happened in the run of exhibit 11? (no_warmup, schedule_too_short, accumulation_not_divided, "
         "replayed_data, bad_shard or rate_too_high)",
         lambda: "replayed_data",
-        "From the step of the resume on, the training loss is lower than before and the held-out loss does not follow: "
-        "the run reads batches that it has read already.",
+        "The sequences that it reads at step 75, just after a resume, are those of step 0: the data begins anew at "
+        "each resume. Training runs ahead of validation from then on, for it sees the same text again.",
     ),
 }

@@ -34,7 +34,8 @@ def spacing_twin(rng: random.Random) -> Question:
     )  # fmt: skip
 
 
-EXPONENT = "math.floor(math.log2(abs(x)))"
+EXPONENT = "math.frexp(x)[1] - 1"
+LOG = "math.floor(math.log2(abs(x)))"
 POWER = "2.0 ** (exponent - significand_bits)"
 FOUR_TO_EIGHT = "With 2 digits the numbers from 4 to 8 are 4, 5, 6 and 7. What does your function say for 7.5?"
 TWICE = ("everything is twice too far apart: the leading 1 was counted among the digits, or the exponent is one too "
@@ -43,22 +44,23 @@ SPACING = Exercise(
     cases=lambda: [
         (4.0, 2), (7.5, 2), (-8.0, 2), (300.0, 7), (0.75, 7), (1.0, 10), (0.1, 5), (-0.02, 3), (2048.0, 10),
         (65504.0, 9), (1e8, 23), (-5.5, 1), (0.25, 4), (0.003, 6), (448.0, 3), (1.9, 8), (1e-5, 2),
+        (7.9984, 6), (-2047.0, 4),
     ],
     tolerance=1e-9,
     mutants=(
-        Mutant("relative", "math.floor(math.log2(abs(x)))", "math.log2(abs(x))",
+        Mutant("relative", EXPONENT, "math.log2(abs(x))",
                "the distance grows in proportion to |x| and never jumps", FOUR_TO_EIGHT),
         Mutant("proportional", "", """\
 def spacing(x, significand_bits):
     return abs(x) / 2**significand_bits""",
                "the distance grows in proportion to |x| and never jumps", FOUR_TO_EIGHT),
-        Mutant("ceil", "math.floor", "math.ceil",
+        Mutant("ceil", EXPONENT, "math.ceil(math.log2(abs(x)))",
                "the exponent is rounded up: the stretch is the one that begins above |x|",
                "In which stretch from one power of two to the next does 7.5 lie: does it begin at 4 or at 8?"),
-        Mutant("round", "math.floor", "round",
+        Mutant("round", EXPONENT, "round(math.log2(abs(x)))",
                "the exponent is rounded to the nearest whole number",
                "7.5 and 4.5 lie between the same two powers of two. Are their logarithms rounded to the same number?"),
-        Mutant("int", "math.floor", "int",
+        Mutant("int", EXPONENT, "int(math.log2(abs(x)))",
                "the exponent of a number below 1 is cut towards zero",
                "Between which powers of two does 0.75 lie, and what is `int(math.log2(0.75))`?"),
         Mutant("int_of_division", "", """\
@@ -70,10 +72,10 @@ def spacing(x, significand_bits):
     return 2.0 ** (exponent - significand_bits)""",
                "numbers below 1 are treated as if they lay between 1 and 2",
                "Are the numbers between ½ and 1 as far apart as those between 1 and 2?"),
-        Mutant("clamped", EXPONENT, "max(0, " + EXPONENT + ")",
+        Mutant("clamped", EXPONENT, f"max(0, {EXPONENT})",
                "numbers below 1 are treated as if they lay between 1 and 2",
                "Are the numbers between ½ and 1 as far apart as those between 1 and 2?"),
-        Mutant("lowest_exponent", EXPONENT, "max(-14, " + EXPONENT + ")",
+        Mutant("lowest_exponent", EXPONENT, f"max(-14, {EXPONENT})",
                "the exponent is not allowed below −14, as in fp16",
                "Does the statement give the exponent a lower end?"),
         Mutant("one_bit_less", "(exponent - significand_bits)", "(exponent - significand_bits + 1)",
@@ -86,16 +88,16 @@ def spacing(x, significand_bits):
         Mutant("at_one", POWER, "2.0 ** -significand_bits",
                "the distance is that at 1, wherever x is",
                "With 2 digits, are the numbers between 4 and 8 as close together as those between 1 and 2?"),
-        Mutant("no_abs", "abs(x)", "x",
+        Mutant("no_abs", EXPONENT, LOG.replace("abs(x)", "x"),
                "the logarithm is asked for a negative number",
                "What does the sign of x have to do with the distance to its neighbours?"),
         Mutant("signed", "return 2.0", "return math.copysign(1, x) * 2.0",
                "the distance has the sign of x",
                "Can a distance be negative?"),
-        Mutant("natural_log", "math.log2", "math.log",
+        Mutant("natural_log", EXPONENT, LOG.replace("log2", "log"),
                "the exponent is that of a power of e",
                "Which base do the powers have between which the numbers are evenly spaced?"),
-        Mutant("log10", "math.log2", "math.log10",
+        Mutant("log10", EXPONENT, LOG.replace("log2", "log10"),
                "the exponent is that of a power of ten",
                "Which base do the powers have between which the numbers are evenly spaced?"),
         Mutant("decimal", "", """\
@@ -161,7 +163,9 @@ def spacing(x, significand_bits):
     return (2.0 ** (exponent - significand_bits)).item()""", """\
 def spacing(x, significand_bits):
     start = 2 ** int(math.log2(abs(x)) // 1)
-    return start * 2**-significand_bits""",
+    return start * 2**-significand_bits""", """\
+def spacing(x, significand_bits):
+    return 2.0 ** (math.floor(math.log2(abs(x))) - significand_bits)""",
     ),
     properties=(Property(lambda y, x, bits: y > 0, "A distance is larger than zero."),),
     twin=spacing_twin,
@@ -256,6 +260,12 @@ DECODE = Exercise(
 """,
                "only the pattern of ones is NaN and nothing is infinite, as in the 8-bit format e4m3",
                "What does the table say of an exponent field of ones only?"),
+        Mutant("last_nan", HIGHEST, """\
+if field == 2**exponent_bits - 1 and fraction in (0, 1 - 2**-significand_bits):
+        return sign * math.inf if fraction == 0 else math.nan
+""",
+               "of the patterns with the highest exponent field only the last is NaN, and numbers lie below it",
+               "For which fraction is it infinity, and what is it for the others?"),
         Mutant("infinity_unsigned", "sign * math.inf", "math.inf",
                "infinity has lost its sign",
                "What is −1 divided by a number that goes to zero?"),
@@ -303,6 +313,16 @@ def decode(pattern, exponent_bits, significand_bits):
     return sign * (1 + fraction) * 2.0 ** (field - bias)""",
                "the sizes of the two fields are mixed up",
                "How many bits does the exponent of fp16 have: 5, or 10?"),
+        Mutant("sixteen_bits", "", """\
+def decode(pattern, exponent_bits, significand_bits):
+    bits = f"{pattern:016b}"
+    field, f = int(bits[1 : 1 + exponent_bits], 2), int(bits[1 + exponent_bits :], 2) / 2**significand_bits
+    bias, sign = 2 ** (exponent_bits - 1) - 1, -1.0 if bits[0] == "1" else 1.0
+    if field == 2**exponent_bits - 1:
+        return sign * math.inf if f == 0 else math.nan
+    return sign * f * 2.0 ** (1 - bias) if field == 0 else sign * (1 + f) * 2.0 ** (field - bias)""",
+               "the pattern is filled up to 16 binary digits, whatever the format",
+               "How many bits has a format of 1 + 4 + 3, and which of them is the sign?"),
         Mutant("mask_short", "& (2**exponent_bits - 1)", "& (2 ** (exponent_bits - 1) - 1)",
                "the highest bit of the exponent field is cut off",
                "Which number has n binary digits that are all 1?"),
@@ -365,6 +385,7 @@ def decode(pattern, exponent_bits, significand_bits):
 
 
 def limits_twin(rng: random.Random) -> Question:
+    """Largest or smallest number of a format of made-up sizes."""
     e, m = rng.choice([2, 3, 4, 5]), rng.randint(1, 8)
     bias = 2 ** (e - 1) - 1
     if rng.random() < 0.5:
@@ -511,6 +532,7 @@ def limits(exponent_bits, significand_bits):
 
 
 def scaler_twin(rng: random.Random) -> Question:
+    """The scale after twelve steps, some of which overflow."""
     interval, start = rng.choice([2, 3, 4]), 2.0 ** rng.randint(6, 12)
     fails = sorted(rng.sample(range(2, 12), rng.randint(1, 3)))
     scale, clean = start, 0
@@ -1192,6 +1214,7 @@ def lost_updates(weights, updates):
 
 
 def stochastic_twin(rng: random.Random) -> Question:
+    """How often a number is rounded up, or where its mean lies."""
     low, gap, part = rng.randint(1, 30), rng.choice([2, 4, 8]), rng.choice([0.125, 0.25, 0.375, 0.625, 0.75])
     if rng.random() < 0.5:
         return Question(
@@ -1251,6 +1274,9 @@ STOCHASTIC_ROUND = Exercise(
                "(x - low) / gap\n    up = torch.ceil(share - u)\n    return torch.nan_to_num(low + up * gap)",
                "the NaN of 0 / 0 is painted over with zero",
                "low, high and x are all 5. What should the result be?"),
+        Mutant("all_stay", "share =", "if (gap == 0).any():\n        return x.clone()\n    share =",
+               "a single number of the format makes all the others stay as well",
+               "Two elements: 5 between 5 and 5, and 0.25 between 0 and 1. What should become of the second?"),
         Mutant("epsilon", GUARD, "(gap + 1e-8)",
                DROWNED,
                "How large is the gap between the smallest numbers of fp16, and what does your sum make of it?"),
@@ -1384,6 +1410,7 @@ def stochastic_round(x, low, high, u):
 
 
 def rows_twin(rng: random.Random) -> Question:
+    """The scale of a row, or what one of its numbers becomes."""
     top = rng.choice([2.0, 4.0, 8.0, 16.0, 32.0])
     other = top / rng.choice([2, 4, 8, 16])
     shown = [-top, other] if rng.random() < 0.5 else [other, -top / 8, top]
@@ -1852,6 +1879,7 @@ def bytes_of_mixed(rng: random.Random) -> Question:
 
 
 def larger_range(rng: random.Random) -> Question:
+    """Two formats by name: which has the larger range, or more digits?"""
     first, second = rng.sample(["bf16", "fp16", "e4m3", "tf32"], 2)
     asked, index = rng.choice([("the larger range", 0), ("more digits", 1)])
     a, b = FORMATS[first][index], FORMATS[second][index]
@@ -1923,8 +1951,8 @@ PREDICTIONS = {
         "A loss is divided by the 2^19 tokens of a batch. Which share of the gradients that travel through the blocks "
         "of the model of lesson 00 becomes exactly 0 in fp16? (Between 0 and 1.)",
         None,
-        "Undivided, a typical one is near 2^-8. Divided by 2^19 it is near 2^-27, and the smallest number of fp16 is "
-        "2^-24.",
+        "Undivided, a typical one is near 2^-8. Divided by 2^19 it is near 2^-27, and what is below half of fp16's "
+        "smallest number, 2^-24, becomes 0.",
         0.25,
     ),
     "09.p4": Prediction(

@@ -119,6 +119,9 @@ SPEEDUP_LIMIT = Exercise(
                "where nothing but the part is there, there is said to be no limit at all", NOTHING_LEFT),
         Mutant("limit_is_factor_then", LIMIT, "1 / rest if rest > 0 else factor",
                "where nothing but the part is there, the limit is said to be the factor", NOTHING_LEFT),
+        Mutant("limit_no_part", LIMIT, "1 / rest if 0 < share < 1 else math.inf",
+               "the limit is said to be infinite where no time is spent in the part, too",
+               "The part takes none of the time. How much faster does the step become when it vanishes?"),
         Mutant("limit_epsilon", LIMIT, "1 / (rest + 1e-9)",
                "a small number stands in for a rest of nothing", NOTHING_LEFT),
         Mutant("limit_large", LIMIT, "1 / (rest + share / 1000)",
@@ -326,6 +329,8 @@ BOUND = Exercise(
         ([(20, 11), (50, 30), (600, 40)], 40.0, 6.5),
         ([(159, 40), (161, 40)], 8.0, 2.0),  # just below the ridge, and just above it
         ([(10**12, 10**9), (10**9, 10**10)], 989e12, 3.35e12),
+        ([(39, 10), (79, 20)], 39.4, 10),  # 3.9 and 3.95, on both sides of a ridge at 3.94
+        ([(0, 4), (3, 7)], 1, 2),  # a ridge at a half
     ],
     mutants=(
         Mutant("sum", SLOWER, "computing + moving",
@@ -387,6 +392,12 @@ def bound(operations, peak, bandwidth):
                "The ridge is an intensity, FLOPs per byte. Which quotient of the two speeds has this unit?"),
         Mutant("ridge_of_peak", "computing >= moving", "flops / size >= peak",
                "the intensity is compared with the peak alone", COMPARE),
+        Mutant("whole_ridge", "computing >= moving", "flops / size >= peak // bandwidth",
+               "the ridge, peak over bandwidth, is rounded down before an intensity is compared with it",
+               "The ridge lies at 3.9 FLOPs per byte. On which side of it is an operation of 3.5?"),
+        Mutant("whole_intensity", "computing >= moving", "flops // size >= peak / bandwidth",
+               "the intensity is rounded down before it is compared with the ridge",
+               "The ridge lies at 3.5 FLOPs per byte. On which side of it is an operation of 3.9?"),
         Mutant("by_speeds", "computing >= moving", "peak >= bandwidth",
                "the words depend on the machine alone",
                "Can the same machine hit both roofs, with different operations?"),
@@ -675,6 +686,12 @@ def online_softmax_stats(blocks):
         total = total + torch.exp(block - new[:, None]).sum(dim=1)
         largest = new""",
                "the sum is rescaled only if the maximum of every row has grown", WHICH_ROW),
+        Mutant("skips_hidden", LOOP, """\
+        if torch.isinf(block.amax(dim=1)).any():
+            continue
+""" + LOOP,
+               "a block is left out for all rows if it hides everything from one of them",
+               "Row 3 sees nothing of a block. What do the other rows see of it?"),
         Mutant("double", "return largest, total", "return largest.double(), total.double()",
                "the results are float64", "Which dtype does the statement name?"),
         Mutant("counts", "torch.exp(block - new[:, None]).sum(dim=1)",
@@ -799,6 +816,7 @@ SHARED = "weights = weights / weights.sum(dim=0)"
 MIXED = "return (weights[..., None] * outputs).sum(dim=0)"
 MANY_KEYS = "One piece holds 1 key, the other 99, and all scores are equal. How much does each of the outputs count?"
 MANY_SCORE = "Two pieces of one key each; the score of one is larger by ln 2. How much does each of the outputs count?"
+NOT_RESCALED = "the weights are brought to one maximum, but the running sum is not"
 OWN_MAXIMUM = "What is exp(-300) in a float, and what is zero divided by zero?"
 MERGE = Exercise(
     cases=lambda: [
@@ -906,6 +924,27 @@ def merge_attention(parts):
         largest = new
     return output""",
                "the running sum is not brought up to date after a merge", "How many keys has the merged part seen?"),
+        Mutant("pairwise_not_rescaled", "", """\
+def merge_attention(parts):
+    output, largest, total = parts[0]
+    for other, m, s in parts[1:]:
+        new = torch.maximum(largest, m)
+        a, b = total * torch.exp(largest - new), s * torch.exp(m - new)
+        output = (a[..., None] * output + b[..., None] * other) / (a + b)[..., None]
+        largest, total = new, total + s
+    return output""",
+               NOT_RESCALED, "From which maximum is each of the two sums measured that you add for the next merge?"),
+        Mutant("pairwise_not_rescaled_safe", "", """\
+def merge_attention(parts):
+    output, largest, total = parts[0]
+    for other, m, s in parts[1:]:
+        new = torch.maximum(largest, m)
+        safe = new.clamp(min=-1e30)
+        a, b = total * torch.exp(largest - safe), s * torch.exp(m - safe)
+        output = (a[..., None] * output + b[..., None] * other) / (a + b).clamp(min=1e-30)[..., None]
+        largest, total = new, total + s
+    return output""",
+               NOT_RESCALED, "From which maximum is each of the two sums measured that you add for the next merge?"),
         Mutant("pairwise_maximum_forgotten", "", """\
 def merge_attention(parts):
     output, largest, total = parts[0]
@@ -1125,6 +1164,20 @@ def break_even(eager, compiled):
             return n
     return math.inf""",
                "only the steps that were measured are looked at", "What do the steps after the end of the list take?"),
+        Mutant("measured_first", "", """\
+def break_even(eager, compiled):
+    old, new = statistics.median(eager[1:]), statistics.median(compiled[1:])
+    steps = mine = theirs = 0
+    while True:
+        theirs += eager[steps] if steps < len(eager) else old
+        mine += compiled[steps] if steps < len(compiled) else new
+        steps += 1
+        if mine <= theirs:
+            return steps
+        if steps >= max(len(eager), len(compiled)) and new >= old:
+            return math.inf""",
+               "the steps in the lists count as they were measured, and the median only after the end of a list",
+               "What does the statement take for the second step, which is in the list?"),
         Mutant("capped", "return " + STEPS, "steps = " + STEPS + "\n    return steps if steps <= 1000 else math.inf",
                "the search ends after a thousand steps", "How long may a training be?"),
         Mutant("milliseconds", STEPS, "behind + statistics.median(compiled[1:]) * math.ceil(behind / gain)",
@@ -1626,6 +1679,10 @@ class Room(TorchDispatchMode):
         self.least = least
         self.alive: list[tuple[weakref.ref, int, int]] = []
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # else torch loads its compiler, which takes seconds, to keep it away from this class
+
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         """Run one operation, and add up what is alive after it; views and what was given cost nothing."""
         made = function(*args, **(kwargs or {}))
@@ -1641,9 +1698,13 @@ class Room(TorchDispatchMode):
 
 
 def in_little_room(function: Callable, x, w, targets, size):
-    """Call a loss where there is room for ten of (N, size), and for some of (N, C), (size, C) and (N, V / size)."""
+    """Call a loss where there is room for ten of (N, size), and for some of (N, C), (size, C) and (N, V / size).
+
+    With pieces of one token the last would be all logits, and have no room.
+    """
     (rows, channels), size_in_use = x.shape, min(size, len(w))
-    numbers = rows * (10 * size_in_use + 4 * channels + 2 * math.ceil(len(w) / size) + 6) + 3 * size_in_use * channels
+    pieces = math.ceil(len(w) / size) if size > 1 else 0
+    numbers = rows * (10 * size_in_use + 4 * channels + 2 * pieces + 6) + 3 * size_in_use * channels
     if 3 * rows * len(w) <= numbers:
         return function(x, w, targets, size)
     with Room([x, w, targets], 4 * numbers, rows):
@@ -1651,9 +1712,9 @@ def in_little_room(function: Callable, x, w, targets, size):
 
 
 def loss_cases() -> list[tuple]:
-    """x, w, targets, size. In two of them all logits do not fit; the others have few pieces, to be quick."""
+    """x, w, targets, size. In some all logits do not fit, in one what is kept of pieces of one token, in one (N, N)."""
     a, b, c, d, e, f = normal(109, (6, 5), (315, 5), (9, 4), (410, 4), (3, 6), (31, 6))
-    g, h = normal(119, (300, 2), (64, 1))
+    g, h, many = normal(119, (300, 2), (64, 1), (60, 1))
     targets = torch.tensor([0, 314, 95, 96, 15, 16])  # first, last, and both sides of borders
     some = torch.tensor([17, -100, 409, 8, -100, 200, 19, -100, 0])
     rising = torch.linspace(-1, 1, 300)[:, None] + g / 9
@@ -1669,6 +1730,8 @@ def loss_cases() -> list[tuple]:
         (torch.zeros(2, 3), normal(129, (240, 3))[0], torch.tensor([239, 5]), 100),  # ties: ln 240
         (c[:7, :1], h, torch.tensor([3, 63, 55, 60, 22, 0, 1]), 2),
         (c[:4], d[:7], torch.tensor([-100, 6, -100, -100]), 1),
+        (c[:5, 1:2], h[:30], torch.tensor([29, 0, 7, 20, 11]), 1),  # a number of each piece is all logits
+        (many, h[40:58], torch.arange(60) * 5 % 18, 3),  # far more rows than anything else
     ]
 
 
@@ -1695,6 +1758,17 @@ def chunked_loss(x, w, targets, size):
 def chunked_loss(x, w, targets, size):
     return F.cross_entropy(torch.cat([x @ rows.T for rows in w.split(size)], dim=1), targets)""",
                "all logits are there at the same time", ROOM),
+        Mutant("kept_logsumexps", "", """\
+def chunked_loss(x, w, targets, size):
+    counts = targets != -100
+    x, targets = x[counts], targets[counts]
+    parts = torch.stack([torch.logsumexp(x @ rows.T, dim=1) for rows in w.split(size)])
+    return (torch.logsumexp(parts, dim=0) - (x * w[targets]).sum(dim=1)).mean()""",
+               "a number a row is kept of every piece, and with pieces of one token these are all logits",
+               "How many pieces are there if `size` is 1, and how many numbers do you keep of them?"),
+        Mutant("diagonal", PICKED, "picked = torch.diagonal(x @ w[targets].T)",
+               "the targets' logits are the diagonal of a table of every row with every row's target",
+               "How many numbers has your largest tensor where N is much larger than V? How many do you use?"),
         Mutant("pieces_of_rows", "", """\
 def chunked_loss(x, w, targets, size):
     losses = [F.cross_entropy(some @ w.T, t, reduction="sum") for some, t in zip(x.split(size), targets.split(size))]
@@ -1788,6 +1862,8 @@ def chunked_loss(x, w, targets, size):
                "the sum over the rows that count is divided by the number of all rows", NO_ANSWER),
         Mutant("answer_zero", DROP, "targets = targets.clamp(min=0)",
                "rows without an answer count as if token 0 had come", NO_ANSWER),
+        Mutant("token_zero", DROP, DROP.replace("targets != -100", "targets > 0"),
+               "rows in which token 0 came are left out as well", "Which is the first token of the vocabulary?"),
         Mutant("answer_from_the_end", DROP, "counts = targets < len(w)",
                "-100 is taken for a token, counted from the end", "What does Python do with an index of -100?"),
         Mutant("zero_for_missing", "", """\
@@ -1819,22 +1895,46 @@ def chunked_loss(x, w, targets, size):
     x, targets = x[counts], targets[counts]
     parts = torch.stack([torch.logsumexp(x @ rows.T, dim=1) for rows in w.split(size)])
     return (parts.mean(dim=0) - (x * w[targets]).sum(dim=1)).mean()""",
-               "the pieces' logsumexps are averaged", "What is the loss if all V logits are equal?"),
+               "the pieces' logsumexps are all kept, and averaged", "What is the loss if all V logits are equal?"),
         Mutant("sum_of_logsumexps", "", """\
 def chunked_loss(x, w, targets, size):
     counts = targets != -100
     x, targets = x[counts], targets[counts]
     parts = torch.stack([torch.logsumexp(x @ rows.T, dim=1) for rows in w.split(size)])
     return (parts.sum(dim=0) - (x * w[targets]).sum(dim=1)).mean()""",
+               "the pieces' logsumexps are all kept, and added, though logarithms of sums do not add up",
+               "What is the loss if all V logits are equal?"),
+        Mutant("running_mean_of_logsumexps", "", """\
+def chunked_loss(x, w, targets, size):
+    counts = targets != -100
+    x, targets = x[counts], targets[counts]
+    mean = sum(torch.logsumexp(x @ rows.T, dim=1) for rows in w.split(size)) / len(w.split(size))
+    return (mean - (x * w[targets]).sum(dim=1)).mean()""",
+               "the pieces' logsumexps are averaged", "What is the loss if all V logits are equal?"),
+        Mutant("running_sum_of_logsumexps", "", """\
+def chunked_loss(x, w, targets, size):
+    counts = targets != -100
+    x, targets = x[counts], targets[counts]
+    total = sum(torch.logsumexp(x @ rows.T, dim=1) for rows in w.split(size))
+    return (total - (x * w[targets]).sum(dim=1)).mean()""",
                "the pieces' logsumexps are added, though logarithms of sums do not add up",
                "What is the loss if all V logits are equal?"),
+        Mutant("running_largest_logsumexp", "", """\
+def chunked_loss(x, w, targets, size):
+    counts = targets != -100
+    x, targets = x[counts], targets[counts]
+    largest = torch.tensor(-math.inf)
+    for rows in w.split(size):
+        largest = torch.maximum(largest, torch.logsumexp(x @ rows.T, dim=1))
+    return (largest - (x * w[targets]).sum(dim=1)).mean()""",
+               "only the heaviest piece counts", "What is the loss if all V logits are equal?"),
         Mutant("largest_logsumexp", "", """\
 def chunked_loss(x, w, targets, size):
     counts = targets != -100
     x, targets = x[counts], targets[counts]
     parts = torch.stack([torch.logsumexp(x @ rows.T, dim=1) for rows in w.split(size)])
     return (parts.amax(dim=0) - (x * w[targets]).sum(dim=1)).mean()""",
-               "only the heaviest piece counts", "What is the loss if all V logits are equal?"),
+               "all pieces are kept, and only the heaviest counts", "What is the loss if all V logits are equal?"),
         Mutant("picked_everywhere", "", """\
 def chunked_loss(x, w, targets, size):
     counts = targets != -100
@@ -2091,8 +2191,8 @@ PREDICTIONS = {
         "What share of a step's time do the matrix products of the default model take, without attention and "
         "optimizer? (A number between 0 and 1.)",
         None,
-        "They do nearly all of the FLOPs, but the profiler counts time, and elementwise work, the loss and the "
-        "optimizer take more of that than their FLOPs suggest.",
+        "They do about nine tenths of the model's FLOPs, but the profiler counts time: elementwise work and the loss "
+        "take more of that than their FLOPs suggest, and so does the optimizer, which multiplies matrices too.",
         0.2,
     ),
     "10.p4": Prediction(

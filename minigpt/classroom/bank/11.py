@@ -1,6 +1,8 @@
 """Lesson 11, optimizers: cases, and the wrong ideas that people have about them."""
 import math
 import random
+import warnings
+from collections.abc import Callable
 
 import torch
 
@@ -201,6 +203,7 @@ def range_test(rates, losses):
 
 
 def noise_twin(rng: random.Random) -> Question:
+    """Squared gradient norms at two batch sizes: the noise scale."""
     small, times = rng.choice([10, 20, 50]), rng.choice([2, 4, 10])
     signal, part = rng.randint(1, 9), rng.randint(1, 9)
     noise = part * small * times  # tr Σ: `part` of it is left in the big batch
@@ -341,6 +344,8 @@ NOISE_SCALE = Exercise(
         Mutant("negative_is_nan", N_GUARD, "if noise < 0:\n        return math.nan\n    if signal <= 0:\n"
                "        return math.inf",
                "a negative estimate of tr Σ gives NaN", N_NONE),
+        Mutant("nothing_is_zero", N_GUARD, "if noise <= 0:\n        return 0.0\n    " + N_GUARD,
+               "0 is returned for gradients of zero, which have no noise, but no signal either", N_INF),
         Mutant("no_guard", N_GUARD, "if signal == 0:\n        return math.inf",
                "a signal below 0 is not noticed", N_INF),
         Mutant("zero_signal", "signal <= 0", "signal < 0",
@@ -447,6 +452,10 @@ TOKENS_TO_TARGET = Exercise(
                "the steps are rounded up", "Does the statement ask for whole steps?"),
         Mutant("whole", T_STEPS, "steps = smallest_steps + smallest_tokens // batch",
                "the division rounds down", "Does the statement ask for whole steps?"),
+        Mutant("critical_whole", T_STEPS,
+               "steps = smallest_steps * (1 + smallest_tokens // smallest_steps / batch)",
+               "the critical batch, E_min / S_min, is rounded down",
+               "At least 40 steps and at least 60 tokens are needed. Which batch is the critical one?"),
         Mutant("tokens_smallest", T_RETURN, "return steps, smallest_tokens",
                "the tokens are always the smallest", T_PRODUCT),
         Mutant("tokens_added", T_RETURN, "return steps, smallest_tokens + batch",
@@ -487,9 +496,9 @@ def tokens_to_target(batch, smallest_steps, smallest_tokens):
     ),
     properties=(
         Property(lambda r, batch, *rest: abs(r[0] * batch - r[1]) <= 1e-4 * abs(r[1]),
-                 "Steps times batch are not the tokens."),
+                 "For some batch that was tried, steps times batch are not the tokens."),
         Property(lambda r, batch, s, e: r[0] >= s * 0.9999 and r[1] >= e * 0.9999,
-                 "One of the two is below its smallest value."),
+                 "For some batch that was tried, steps or tokens come out below their smallest number."),
     ),
     twin=hyperbola_twin,
 )  # fmt: skip
@@ -516,6 +525,8 @@ W_POWERS = "X Xᵀ X cubes the singular values. Which powers can be made of X an
 W_REPEAT = "To which values is the polynomial applied the second time?"
 W_ORDER = "Which coefficient belongs to the first power?"
 W_COUNT = "How often is the polynomial applied for steps = 0, and for steps = 1?"
+W_GUARDED = "the divisor is kept above 0 by a small number, and tiny values are smaller than that"
+W_TINY = "All values become a hundred million times smaller. Should the result change?"
 W_ZERO = "All singular values are 0. What is divided by what?"
 NEWTON_SCHULZ = Exercise(
     cases=lambda: [
@@ -526,6 +537,7 @@ NEWTON_SCHULZ = Exercise(
         (torch.tensor([2.0, 0.3, 1.0, 0.3, 1.5, 0.9]), 1, (2.0, -2.0, 1.5, -0.5)),
         (torch.tensor([6.0, 1.0, 1.0]), 2, (3.0, -3.2, 1.2)), (torch.zeros(1), 0, (1.0,)),
         (torch.tensor([0.02, 0.01, 0.05, 0.03, 0.04, 0.06, 0.07]), 4, (1.875, -1.25, 0.375)),
+        (torch.tensor([4.8e-9, 0.0, 6.4e-9]), 1, (1.5, -0.5)),
     ],
     mutants=(
         Mutant("not_divided", W_START, "values = singular_values",
@@ -544,6 +556,10 @@ NEWTON_SCHULZ = Exercise(
                "the values are divided only if the root of the sum of squares is above 1", W_DIVIDE),
         Mutant("plus_one", W_START, "values = singular_values / (singular_values.norm() + 1)",
                "1 is added to the divisor", W_DIVIDE),
+        *(Mutant(f"plus_1e-{n}", W_START, f"values = singular_values / (singular_values.norm() + 1e-{n})",
+                 W_GUARDED, W_TINY) for n in (6, 7, 8)),
+        *(Mutant(f"at_least_1e-{n}", W_START, f"values = singular_values / singular_values.norm().clamp(min=1e-{n})",
+                 W_GUARDED, W_TINY) for n in (6, 7, 8)),
         Mutant("each_step", W_STEP, W_STEP + "\n        values = values / values.norm().clamp(min=1e-30)",
                "the values are divided again after every step", W_DIVIDE),
         Mutant("divided_before_each", f"{W_START}\n    {W_LOOP}",
@@ -647,6 +663,7 @@ def newton_schulz(singular_values, steps, coefficients):
 
 
 def muon_twin(rng: random.Random) -> Question:
+    """The length that the shape of a matrix gives to Muon's step."""
     columns, times = rng.choice([16, 32, 64]), rng.choice([1, 4, 9, 16])
     lr, turned = rng.choice([0.01, 0.02, 0.05]), rng.random() < 0.3
     shape = (columns, columns * times) if turned else (columns * times, columns)
@@ -856,6 +873,7 @@ def muon_step(weight, grad, momentum_buffer, lr, momentum, decay, orthogonalize)
 
 
 def rms_twin(rng: random.Random) -> Question:
+    """The root mean square of an orthogonalised update of some shape and rank."""
     side, times = rng.choice([16, 25, 36, 64, 100]), rng.choice([1, 4])
     rank = rng.choice([side, side, side // 4 or 1])
     rows, columns = rng.choice([(side, side * times), (side * times, side)])
@@ -886,6 +904,8 @@ UPDATE_RMS = Exercise(
                "all directions are taken to move, whatever the rank is", U_RANK),
         Mutant("full_rank_or_none", U_RMS, "rms = math.sqrt(1 / max(rows, columns)) if rank else 0.0",
                "all directions are taken to move, whatever the rank is, if it is not 0", U_RANK),
+        Mutant("none_is_full", U_RMS, "rms = math.sqrt((rank or min(rows, columns)) / (rows * columns))",
+               "a rank of 0 is taken for the full rank", "No direction is moved at all. How large is the step?"),
         Mutant("mean_square", U_RMS, "rms = rank / (rows * columns)",
                "the root of the mean square is missing", "Which letter of RMS stands for the root?"),
         Mutant("length", U_RMS, "rms = math.sqrt(rank)",
@@ -1081,6 +1101,9 @@ MUP_RATES = Exercise(
         Mutant("r_whole", P_R, "r = max(1, width // base_width)",
                "the quotient of the widths is rounded down, and never below 1",
                "By which factor is a model of width 120 wider than one of 48?"),
+        Mutant("r_whole_or_zero", P_R, "r = width // base_width",
+               "the quotient of the widths is rounded down, and is 0 for a narrower model",
+               "By which factor is a model of width 120 wider than one of 48, and one of width 32 than one of 128?"),
         Mutant("only_wider", P_R, "r = max(1, width / base_width)",
                "a narrower model is left as it was", "May the new width be smaller?"),
         Mutant("only_narrower", P_R, "r = min(1, width / base_width)",
@@ -1181,6 +1204,13 @@ def verdict_cases() -> list[tuple]:
     ]
 
 
+def without_warnings(function: Callable, *arguments):
+    """Call a verdict; the page's half_width would warn of infinite or too few numbers, and the result says it all."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        return function(*arguments)
+
+
 V_GUARD = ('if len(entry) < 2 or math.inf in [*reference, *entry]:\n'
            '        return math.nan, math.nan, math.nan, "cannot tell"')  # fmt: skip
 V_LOGS = "logs = [math.log(a / b) for a, b in zip(reference, entry)]"
@@ -1198,6 +1228,7 @@ V_BACK = "In which unit are the two ends: ratios or logarithms?"
 V_WIDTH = "What does `half_width` already contain?"
 VERDICT = Exercise(
     cases=verdict_cases,
+    use=without_warnings,
     mutants=(
         Mutant("turned", V_LOGS, "logs = [math.log(b / a) for a, b in zip(reference, entry)]",
                "the quotient is turned: entry over reference", V_DIRECTION),
@@ -1412,6 +1443,9 @@ def steepest_cases() -> list[tuple]:
     cases += [(1000 * (torch.outer(u, v) + 0.01 * torch.outer(s, t)), "spectral")]
     cases += [(torch.tensor([[1.0, -3.0, 0.5], [3.0, 2.0, -3.0]]), norm) for norm in ("sum", "max")]
     cases += [(torch.tensor([[-1.0, -2.0], [-0.5, -0.25], [-1.5, -0.75]]), norm) for norm in norms]
+    tiny = 1e-9 * torch.tensor([[4.8, 6.4], [1.0, -2.0], [0.0, 0.0]])
+    cases += [(tiny, norm) for norm in ("frobenius", "spectral")]
+    cases += [(torch.tensor([[4.8e-9, 6.4e-9], [3.0, -4.0]]), "row")]
     return cases
 
 
@@ -1428,6 +1462,8 @@ S_LIMIT = "How long is your step, in the length that was asked for?"
 S_BETTER = "Is there another step of the same length whose overlap with the gradient is larger?"
 S_SIGN = "A number of the gradient is negative. Which sign should the step have there?"
 S_ZERO = "The gradient is 0 there. What should the step be?"
+S_GUARDED = "divisors are kept above 0 by a small number, and a tiny gradient or row is smaller than that"
+S_TINY = "The gradient becomes a hundred million times smaller. Does the best step of length 1 change?"
 S_DIRECTIONS = "A direction has no singular value in the gradient. Which should it have in the step?"
 S_WORDS = "Which line of the table belongs to which word?"
 
@@ -1466,6 +1502,8 @@ STEEPEST = Exercise(
                'for "sum", all numbers get an equal share', S_BETTER),
         Mutant("sum_no_sign", S_SUM, "return (chosen * (flat != 0)).float().view_as(grad)",
                'for "sum", the sign is lost', S_SIGN),
+        Mutant("sum_always_one", S_SUM, "return chosen.float().view_as(grad)",
+               'for "sum", the sign is lost, and a gradient of zeros gets a step', S_SIGN),
         Mutant("sum_highest", S_CHOSEN, "chosen = torch.arange(len(flat)) == flat.argmax()",
                'for "sum", the highest number is chosen, not the one of largest size', S_SIGN),
         Mutant("sum_smallest", S_CHOSEN, "chosen = torch.arange(len(flat)) == flat.abs().argmin()",
@@ -1526,6 +1564,18 @@ STEEPEST = Exercise(
                'for "row", short rows are not stretched', S_BETTER),
         Mutant("row_nan", S_ROW, "return grad / grad.norm(dim=1, keepdim=True)",
                'for "row", a row of zeros becomes NaN', S_ZERO),
+        *(Mutant(f"frobenius_plus_1e-{n}", S_FROBENIUS, f"return grad / (grad.norm() + 1e-{n})",
+                 'for "frobenius", a small number is added to the divisor, and a tiny gradient is smaller than that',
+                 S_TINY) for n in (6, 7, 8)),
+        *(Mutant(f"row_plus_1e-{n}", S_ROW, f"return grad / (grad.norm(dim=1, keepdim=True) + 1e-{n})",
+                 'for "row", a small number is added to the divisor, and a tiny row is smaller than that', S_TINY)
+          for n in (6, 7, 8)),
+        *(Mutant(f"both_plus_1e-{n}", f'{S_FROBENIUS}\n    if norm == "row":\n        {S_ROW}',
+                 f"return grad / (grad.norm() + 1e-{n})\n"
+                 f'    if norm == "row":\n        return grad / (grad.norm(dim=1, keepdim=True) + 1e-{n})',
+                 S_GUARDED, S_TINY) for n in (6, 7, 8)),
+        *(Mutant(f"both_at_least_1e-{n}", "tiny = 1e-30", f"tiny = 1e-{n}",
+                 S_GUARDED, S_TINY) for n in (6, 7, 8)),
         Mutant("spectral_scaled", S_KEPT, 'kept = (S > 1e-5 * S[0]).float()\n    if norm == "spectral":\n'
                "        kept = S / S[0].clamp(min=tiny)",
                'for "spectral", the gradient is divided by its largest singular value', S_BETTER),

@@ -11,6 +11,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
+from itertools import combinations
 
 import numpy as np
 import torch
@@ -48,7 +49,7 @@ def in_stages(k: int) -> Callable:
         cause, experiment, repair = triple(function())
         outcome = dict.fromkeys(("cause", "experiment", "part", *probes), "")
         outcome["cause"] = one_of(cause, CAUSES, "cause")
-        if cause != right.cause:
+        if outcome["cause"] != right.cause:
             return outcome
         asked = one_of(experiment, museum.EXPERIMENTS, "experiment")
         outcome["experiment"] = DECIDING[k][0] if asked in DECIDING[k] else asked
@@ -77,8 +78,9 @@ def one_of(name, known: Iterable[str], what: str) -> str:
     """The name itself; UserError, with the nearest name, if it is not known."""
     if not isinstance(name, str):
         raise UserError(f"the {what} must be a string, one of the names in the list; this is {kind_of(name)}.")
+    name = str.__str__(name)
     if name in known:
-        return str(name)
+        return name
     if what == "cause" and name in CAUSES.values():
         raise UserError("the cause must be the name at the left of the list, not the sentence.")
     near = difflib.get_close_matches(name, known, 1)
@@ -106,7 +108,7 @@ def suits(part: str, value) -> None:
         number = not isinstance(value, bool) and (isinstance(value, (int, float, np.number)) or (
             isinstance(value, Tensor) and value.ndim == 0))  # fmt: skip
         if not number:
-            raise UserError(f"{part} is a number; this is {kind_of(value)}.")
+            raise UserError(f"{part} is a plain number; this is {kind_of(value)}.")
     elif not callable(value):
         raise UserError(f"{part} is a function; this is {kind_of(value)}. Hand over the function, not what it returns.")
     elif value is getattr(museum.healthy(), part):
@@ -171,7 +173,7 @@ def zeroed(*numbers: float) -> Callable:
     """A probe of `zero_grad`: what stands in the caller's tensor afterwards."""
 
     def probe(value):
-        gradients = torch.tensor(numbers)
+        gradients = torch.tensor(numbers, dtype=torch.float32)
         value(gradients)
         return f"{spell(gradients)} of shape {list(gradients.shape)}"
 
@@ -261,11 +263,14 @@ def each_once(count: int) -> Callable:
 
 
 def mixed(value) -> str:
-    """A probe of `order`: do neighbours stay together, does the beginning stay at the beginning?"""
+    """A probe of `order`: do neighbours stay together, does the beginning stay at the beginning, and do sixteen in a
+    row come from everywhere?"""
     order = places(value, 300, 4)
+    reach = float(np.mean([np.std(order[i : i + 16]) for i in range(0, len(order) - 15, 16)]) / np.std(np.arange(300)))
     together = float(np.mean(np.abs(np.diff(order)) <= 2))
     drift = float(np.corrcoef(order, np.arange(len(order)))[0, 1])
-    return "mixed" if together < 0.1 and abs(drift) < 0.3 else f"{together:.0%} beside a neighbour, drift {drift:.1f}"
+    return "mixed" if together < 0.1 and abs(drift) < 0.3 and reach > 0.8 else (
+        f"{together:.0%} beside a neighbour, drift {drift:.1f}, a batch reaches {reach:.0%}")
 
 
 def repeatable(value) -> str:
@@ -301,6 +306,7 @@ def who_shares(value) -> str:
 
 
 def count_tied(value) -> str:
+    """What two matrices share after `tie`: how many tensors are left, and whether the model still runs."""
     model = two_matrices()
     value(model)
     logits = model(torch.tensor([[1, 2, 3]]))
@@ -351,7 +357,10 @@ def spread(value) -> str:
         if p.ndim > 1 and not (name.endswith(("attn.out.weight", "mlp.down.weight")) and std == mean == 0):
             found["all 0" if std == mean == 0 else "all numbers equal" if std < 1e-9 else "far too small" if
                   std < 0.003 else "far too large" if std > 0.25 else "lopsided" if abs(mean) > std else "fine"] += 1
-    return ", ".join(f"{count} {words}" for words, count in sorted(found.items()) if words != "fine") or "fine"
+    matrices = [p.detach() for p in begun(value, 0).parameters() if p.ndim > 1 and bool(p.any())]
+    found["equal to another"] = sum(p.shape == q.shape and torch.equal(p, q) for p, q in combinations(matrices, 2))
+    return ", ".join(f"{count} {words}" for words, count in sorted(found.items())
+                     if words != "fine" and count) or "fine"
 
 
 def gains(value) -> str:
@@ -374,7 +383,7 @@ def gathered(*numbers: float) -> Callable:
     """A probe of `accumulate`: the number, and what arrives at each micro-batch on the way back."""
 
     def probe(value):
-        losses = torch.tensor(numbers, requires_grad=True)
+        losses = torch.tensor(numbers, dtype=torch.float32, requires_grad=True)
         loss = value(losses)
         if not isinstance(loss, Tensor) or loss.grad_fn is None:
             return f"{spell(loss)}, without a gradient"
@@ -386,6 +395,11 @@ def gathered(*numbers: float) -> Callable:
 
 def read_from(shard: int, rows: int, tokens: int) -> Callable:
     return lambda value: spell(value(shard, windows(rows, tokens, shard)))
+
+
+def all_shards(value) -> str:
+    other = [i for i in range(8) if not torch.equal(value(i, windows(2, 3, i)), windows(2, 3, i))]
+    return f"changed in {other}" if other else "as they are"
 
 
 PROBES: dict[str, dict[str, Callable]] = {
@@ -400,7 +414,7 @@ PROBES: dict[str, dict[str, Callable]] = {
     },
     "shift": {"windows of 1 x 2": split(1, 2), "windows of 3 x 6": split(3, 6), "windows of 2 x 9": split(2, 9)},
     "reduced": {"reduced": near(1, 1)},
-    "rate": {"rate": near(0.00499, 0.02001)},
+    "rate": {"rate": near(0.00499, 0.01501)},
     "warmup": {"warmup": near(0.0499, 0.2001)},
     "ticks": {"ticks": near(1, 1)},
     "encode_validation": {
@@ -416,27 +430,30 @@ PROBES: dict[str, dict[str, Callable]] = {
     },
     "tie": {"embedding and head": who_shares, "the model": count_tied},
     "scaler": {
-        "scaler(1024, 3, True)": scaled(1024.0, 3, True), "scaler(512, 13, True)": scaled(512.0, 13, True),
+        "scaler(1024, 3, True)": scaled(1024.0, 3, True), "scaler(256, 9, True)": scaled(256.0, 9, True),
+        "scaler(512, 13, True)": scaled(512.0, 13, True),
         "scaler(512, 14, True)": scaled(512.0, 14, True), "scaler(4096, 9, False)": scaled(4096.0, 9, False),
         "scaler(8, 14, False)": scaled(8.0, 14, False), "scaler(2, 0, False)": scaled(2.0, 0, False),
         "forty steps, two overflow": forty_steps,
     },
-    "resume": {f"resume({n})": lambda value, n=n: spell(value(n)) for n in (25, 0, 1, 75, 1000)},
+    "resume": {f"resume({n})": lambda value, n=n: spell(value(n)) for n in (25, 0, 1, 50, 75, 1000)},
     "init": {"loss at step 0": first_loss, "matrices": spread, "norm gains": gains, "seeds": seeds},
     "accumulate": {
         "losses [1, 2, 4, 9]": gathered(1, 2, 4, 9), "losses [5]": gathered(5),
         "losses [3, 0, 6, 6, 1, 2]": gathered(3, 0, 6, 6, 1, 2),
     },
-    "mask": {f"mask({T})": lambda value, T=T: spell(value(T)) for T in (1, 2, 3, 5)},
+    "mask": {f"mask({T})": lambda value, T=T: spell(value(T)) for T in (1, 2, 3, 5)}
+    | {"how many each row of mask(33) sees": lambda value: spell(value(33).sum(1).tolist())},
     "read": {"shard 0, 2 x 5": read_from(0, 2, 5), "shard 5, 3 x 4": read_from(5, 3, 4),
-    "shard 7, 1 x 6": read_from(7, 1, 6)},
+    "shard 7, 1 x 6": read_from(7, 1, 6),
+             "all eight shards": all_shards},
 }  # fmt: skip
 
 
 @cache
 def whole(part: str) -> dict[str, str]:
-    """What the healthy run's part does, in words."""
-    return {label: tried(probe, getattr(museum.healthy(), part)) for label, probe in PROBES[part].items()}
+    """What the healthy run's part does, in words; raises if a probe is broken."""
+    return {label: probe(getattr(museum.healthy(), part)) for label, probe in PROBES[part].items()}
 
 
 # ---- the evidence against a cause ------------------------------------------------------------------------------------
@@ -675,6 +692,8 @@ ASKED_HERE: dict[tuple[int, str], tuple[str, str]] = {
         "What do you want to count over the whole run?"),
 }  # fmt: skip
 """(Exhibit, experiment) → what it tells and what not, where people choose it."""
+POPULAR = ("loss_at_step_0", "show_a_batch", "fresh_text", "same_twice", "lower_rate", "go_on", "repeat_rate")
+"""Experiments that people choose for any run."""
 
 ELSEWHERE: dict[int, dict[str, tuple[str, str]]] = {
     1: {"encode_validation": ("the validation text is encoded anew, although its ids are right",
@@ -1001,6 +1020,8 @@ def repair(documents, validation, rng):
         ("quarter", "0.1", "the rate is a quarter of what it was",
          "By which factor is it above the healthy run's?"),
         ("tenth", "0.04", "the rate is a tenth of what it was", "By which factor is it above the healthy run's?"),
+        ("double", "0.02", "the rate is twice the healthy run's: nearer, and not yet there",
+         "By which factor is it above the healthy run's?"),
         ("higher", "1.0", "the rate is raised", "In which direction does the update/weight ratio have to change?"),
         ("doubled", "0.8", "the rate is raised", "In which direction does the update/weight ratio have to change?"),
         ("gpt3", "6e-4", "a rate is taken over from a model thousands of times as large",
@@ -1204,6 +1225,12 @@ def repair(windows, rng):
     blocks = np.array_split(np.arange(windows), max(1, windows // 20))
     return np.concatenate([blocks[i] for i in rng.permutation(len(blocks))])""",
          "blocks are shuffled, and inside of them the order of the disk stays", "Which window follows window 17 now?"),
+        ("kinds", """\
+def repair(windows, rng):
+    kinds = np.array_split(np.arange(windows), 5)
+    return np.concatenate([rng.permutation(kinds[i]) for i in rng.permutation(5)])""",
+         "the kinds of text are shuffled among each other, and each comes in one go",
+         "From how many kinds is a batch?"),
         ("inside_blocks", """\
 def repair(windows, rng):
     blocks = np.array_split(np.arange(windows), max(1, windows // 20))
@@ -1473,7 +1500,7 @@ def repair(model, seed):
             module.reset_parameters()""",
          "the embedding, which makes the logits too, has a standard deviation near 1",
          "What is the standard deviation of a fresh `nn.Embedding`?"),
-        ("nothing", "lambda model, seed: None", "the weights stay as the model came, whatever the seed",
+        ("nothing", "lambda model, seed: None", "the seed decides nothing: all seeds give the same weights",
          "What does the seed decide in your function?"),
         ("zeros", """\
 def repair(model, seed):
@@ -1521,7 +1548,14 @@ def repair(model, seed):
     g = torch.Generator().manual_seed(0)
     for p in model.parameters():
         torch.nn.init.normal_(p, 0.0, 0.08, generator=g) if p.ndim > 1 else torch.nn.init.ones_(p)""",
-         "all seeds give the same weights", "What does the seed decide in your function?"),
+         "the seed decides nothing: all seeds give the same weights", "What does the seed decide in your function?"),
+        ("seed_in_the_loop", """\
+def repair(model, seed):
+    for p in model.parameters():
+        g = torch.Generator().manual_seed(seed)
+        torch.nn.init.normal_(p, 0.0, 0.08, generator=g) if p.ndim > 1 else torch.nn.init.ones_(p)""",
+         "the generator begins anew for each matrix, so that all of them hold the same numbers",
+         "Which numbers does a generator give first, after its seed has been set?"),
         ("only_linear", """\
 def repair(model, seed):
     g = torch.Generator().manual_seed(seed)
@@ -1571,7 +1605,8 @@ def repair(model, seed):
     g = torch.Generator().manual_seed(seed)
     for p in model.parameters():
         p = torch.randn(p.shape, generator=g) * 0.08""",
-         "the weights stay as the model came, whatever the seed", "What does `=` do to a tensor, and what to a name?"),
+         "the seed decides nothing: all seeds give the same weights",
+         "What does `=` do to a tensor, and what to a name?"),
         ("no_loop", "lambda model, seed: torch.nn.init.normal_(model.embed.weight, 0.0, 1.0, "
          "generator=torch.Generator().manual_seed(seed))",
          "the embedding, which makes the logits too, has a standard deviation near 1",
@@ -1672,6 +1707,8 @@ def repair(model, seed):
          "each position sees its two neighbours and itself", "What may position 0 see?"),
         ("previous_only", "lambda T: torch.ones(T, T, dtype=torch.bool).tril().triu(-1)",
          "each position sees only itself and the one before", "What may position 3 see of position 0?"),
+        ("sliding", "lambda T: torch.ones(T, T, dtype=torch.bool).tril().triu(-15)",
+         "each position sees no further back than a window", "What may position 30 see of position 0?"),
         ("two_windows", "lambda T: torch.ones(T, T, dtype=torch.bool).tril().triu(-2)",
          "each position sees no further back than two", "What may position 4 see of position 0?"),
         ("first_hidden", "def repair(T):\n    mask = torch.ones(T, T, dtype=torch.bool).tril()\n"
@@ -1838,12 +1875,14 @@ def answer(k: int, source: str, part: str = "", asked: str = "", cause: str = ""
 
 
 def mutants(k: int) -> tuple[Mutant, ...]:
-    """Every wrong cause, every experiment that does not decide, wrong parts, broken repairs, answers out of shape."""
+    """Every wrong cause, experiments that do not decide, wrong parts, broken repairs, answers out of shape."""
     right, made = EXHIBITS[k], []
     for cause in sorted(CAUSES.keys() - {right.cause}):
         said, ask = AGAINST[cause]
         made.append(Mutant(cause, f'"{right.cause}"', f'"{cause}"', AGAINST_HERE.get((k, cause), said), ask))
-    for name in sorted(museum.EXPERIMENTS.keys() - set(DECIDING[k])):
+    for name in museum.EXPERIMENTS:
+        if name in DECIDING[k] or (k, name) not in ASKED_HERE and name not in POPULAR:
+            continue
         said, ask = ASKED_HERE.get((k, name), (
             f"the run is asked `{name}`, whose answer other causes would give as well",
             f"What will `{name}` answer if you are right, and what if you are wrong?"))  # fmt: skip
@@ -1946,7 +1985,7 @@ VARIANTS: dict[int, tuple[str, ...]] = {
         "lambda windows: (torch.stack([w[:-1] for w in windows]), torch.stack([w[1:] for w in windows]))",
         "lambda windows: (windows[:, :-1], windows.roll(-1, dims=1)[:, :-1])"),
     4: ("1", "float(1)", "torch.tensor(1.0)", "np.float32(1)"),
-    5: ("0.4 / 40", "0.4 / 30", "5e-3", "2e-2", "np.float64(0.01)"),
+    5: ("0.4 / 40", "0.4 / 30", "5e-3", "1.5e-2", "np.float64(0.01)"),
     6: ("lambda tokenizer, texts: list(map(tokenizer.encode, texts))",
         "lambda tokenizer, texts: [tokenizer.encode_to_numpy(text) for text in texts]",
         "def repair(tokenizer, texts):\n    out = []\n    for text in texts:\n"
@@ -2157,6 +2196,7 @@ def whose_turn(rng: random.Random) -> Question:
 
 
 def first_rate(rng: random.Random) -> Question:
+    """The rate of an early step of a warm-up."""
     steps, share = rng.choice([100, 200, 400, 1000]), rng.choice([0.05, 0.1, 0.2])
     peak = rng.choice([0.003, 0.01, 0.02])
     rises = round(steps * share)
@@ -2196,6 +2236,7 @@ def first_number(rng: random.Random) -> Question:
 
 
 def which_shard(rng: random.Random) -> Question:
+    """Steps at which the loss jumps: which shard is bad?"""
     shards = rng.randint(4, 16)
     bad = rng.randrange(shards)
     step = bad + shards * rng.randint(2, 7)
@@ -2206,7 +2247,7 @@ def which_shard(rng: random.Random) -> Question:
 
 
 def which_norm(rng: random.Random) -> Question:
-    healthy, factor = rng.choice([1.5, 2.0, 2.5]), rng.choice([2, 4, 8])
+    healthy, factor = rng.choice([0.8, 1.2, 1.5, 2.0, 2.5, 3.0]), rng.choice([2, 3, 4, 8, 16])
     return Question(
         f"A healthy run has the gradient norm {healthy} at step 0. Yours has {healthy * factor:g} there, at the same "
         "loss, and its losses are added over micro-batches. How many micro-batches has a step?", factor,
@@ -2269,8 +2310,8 @@ PREDICTIONS = {
         "training data makes validation better than training.",
     ),
     "13.p4": Prediction(
-        "A mask lets each position see one token too far; the model has two blocks. After a change of all later tokens, "
-        "at how many of the sixteen positions before them do the logits move?",
+        "A mask lets each position see one token too far; the model has two blocks. All tokens from a place on are "
+        "changed: at how many of the sixteen positions before it do the logits move?",
         lambda: 2,
         "One position for each block: the last one sees across the border, and in the next block the one before it "
         "sees that.",
