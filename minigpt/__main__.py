@@ -250,8 +250,8 @@ def speedrun(argv: list[str]) -> int:
     chosen, rest = chooser.parse_known_args(argv)
     if not chosen.seeds.isdigit():
         raise UserError(f"--seeds {chosen.seeds} is not a number.")
-    about = ("Flags change the reference, the preset shakespeare; --file names Python code with change(training); "
-             "--seeds (3 or more); --json prints one object.")  # fmt: skip
+    about = ("Compare a change of yours with the reference, the preset shakespeare, seed by seed. The flags change a "
+             "setting; --file PY names code with change(training); --seeds N, 3 or more; --json.")  # fmt: skip
     entry = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "speedrun", default=REFERENCE, description=about)
     say = (lambda line: print(line, file=sys.stderr)) if chosen.json else print
     found = speedrun(entry, chosen.file, int(chosen.seeds), say)

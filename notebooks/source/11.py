@@ -1093,8 +1093,8 @@ assert (ends[:, 1:].mean(0) < ends[:, 0].mean()).all()
 # seconds ([Jordan et al. 2024, modded-nanogpt](https://github.com/KellerJordan/modded-nanogpt)). Muon was an early
 # record there and took about a fifth off the time (Jordan et al. 2024).
 #
-# Yours is smaller, and its verb is `python -m minigpt speedrun`. The text is a megabyte of plays, the target 2.72 bits per byte, which is what nanoGPT's recipe for a
-# CPU reaches on it (so says its README). Enter a change of your own: `--matrix-lr 0.02` for a setting, `--file mine.py` for code, a
+# Yours is smaller, and its verb is `python -m minigpt speedrun`. The text is a megabyte of plays, and the target is the loss that nanoGPT's README gives for its CPU recipe on
+# such a text. Enter a change of your own: `--matrix-lr RATE` for a setting, `--file mine.py` for code, a
 # file with a function `change(training)`. It runs the reference and your entry in turn, three seeds each, and says how many times as fast the entry is, with an interval, and
 # "faster", "slower" or "cannot tell". It also counts your entries. Why it counts them is the rest of this section.
 #

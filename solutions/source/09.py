@@ -79,7 +79,7 @@ from minigpt.classroom import check, hint
 def spacing(x, significand_bits):
     """x other than 0, digits kept → the distance between neighbours around |x|."""
     ### BEGIN SOLUTION
-    exponent = math.frexp(x)[1] - 1  # x is ±f · 2^e with ½ ≤ f < 1: e is one more than the exponent here
+    exponent = math.frexp(x)[1] - 1  # frexp: x is ±f · 2^e with ½ ≤ f < 1, so its e is one more
     return 2.0 ** (exponent - significand_bits)
     ### END SOLUTION
 

@@ -1077,7 +1077,7 @@ MUP_RATES = Exercise(
                "the head stays as it was, as if it were tied to the embedding", P_HEAD),
         Mutant("head_zero", P_DIVISORS, P_DIVISORS.replace('"head": (r, r)', '"head": (math.inf, r)'),
                "the head always begins at zero",
-               "The recipe has a head that does not begin at zero. Keep what was tuned."),
+               "The recipe has a head that does not begin at zero. What is it at the width that was tuned?"),
         Mutant("everything", "divisors.get(group, (1, 1))", "divisors.get(group, (r, r))",
                "embedding and vectors are divided by r, too", P_LOOKUP),
         Mutant("every_rate", "divisors.get(group, (1, 1))", "divisors.get(group, (1, r))",
