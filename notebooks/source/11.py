@@ -712,12 +712,12 @@ for name, values in updates.items():
 # %% [markdown]
 # ### What breaks if…
 #
-# Four changes, each of which someone has made by mistake. Three seeds of 40 steps each, all with the same batches for a
+# Four changes, each of which someone has made by mistake. Three seeds of 30 steps each, all with the same batches for a
 # seed. `embeddings too` gives the token table to Muon, `no look ahead` drops step 2, `no shape factor` step 4, and
 # `cubic` takes five steps of the classical polynomial.
 
 # %%
-def short_run(seed, change="", steps=40):
+def short_run(seed, change="", steps=30):
     """-> held-out loss of a model trained by the hand-made Muon, and AdamW for the rest"""
     model, g = fresh(seed), torch.Generator().manual_seed(100 + seed)
     groups = parameter_groups(model, OptimConfig())
@@ -753,7 +753,7 @@ for change in changes[1:]:
 
 # %% [markdown]
 # When this was written, the look ahead and the fast polynomial paid, even in so short a run, and of the other two one
-# could not tell. Three seeds and 40 steps resolve only large effects, and where it says
+# could not tell. Three seeds and 30 steps resolve only large effects, and where it says
 # "cannot tell" a loss can still hide; the intervals say how large.
 #
 # The last two have reasons, though. Matrices here are at most 176 by 64, so the shape factor has little to do. And
