@@ -8,7 +8,6 @@ import json
 import math
 import pickle
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -270,9 +269,9 @@ def number_formats() -> list[dict]:
     """
     import torch
 
-    from .precision import Policy, bf16_speedup, choose, isolate_compile_cache
+    from .precision import Policy, bf16_speedup, choose, isolate_compile_cache, pick_compile
 
-    compiler = shutil.which("cl" if sys.platform == "win32" else "c++") is not None
+    compiler, _ = pick_compile("cpu", 3600.0)  # a long run is compiled wherever it can be
     formats = ["fp32"] + ["bf16"] * (bf16_speedup() > 0.1)
     ways = [(precision, compiled) for compiled in [False] + [True] * compiler for precision in formats]
     isolate_compile_cache()
