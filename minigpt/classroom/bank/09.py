@@ -8,13 +8,7 @@ import random
 
 import torch
 
-from . import Exercise, Mutant, Prediction, Property, Question
-
-
-def normal(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
-    """Standard normal tensors, always the same ones for a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator) for shape in shapes]
+from . import Exercise, Mutant, Prediction, Property, Question, normal
 
 
 FORMATS = {"bf16": (8, 7), "fp16": (5, 10), "e5m2": (5, 2), "e4m3": (4, 3), "tf32": (8, 10), "fp32": (8, 23)}

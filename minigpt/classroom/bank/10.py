@@ -10,13 +10,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from . import Exercise, Mutant, Prediction, Property, Question
-
-
-def normal(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
-    """Standard normal tensors, always the same ones for a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator) for shape in shapes]
+from . import Exercise, Mutant, Prediction, Property, Question, normal
 
 
 # 10.1

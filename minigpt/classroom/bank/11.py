@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 
-from . import Exercise, Mutant, Prediction, Property, Question
+from . import Exercise, Mutant, Prediction, Property, Question, normal
 
 
 def steps_above(start: float, bound: float) -> int:
@@ -15,12 +15,6 @@ def steps_above(start: float, bound: float) -> int:
     while start <= bound:
         start, steps = 3.4445 * start - 4.7750 * start**3 + 2.0315 * start**5, steps + 1
     return steps
-
-
-def normal(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:
-    """Standard normal tensors, always the same ones for a seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=generator) for shape in shapes]
 
 
 MINE = "Whose data are these, and what does the caller find in them afterwards?"

@@ -79,6 +79,14 @@ class Prediction(NamedTuple):
     """Largest relative difference that counts as a hit."""
 
 
+def normal(seed: int, *shapes: tuple[int, ...]) -> list:
+    """Standard normal tensors, always the same ones for a seed; most cases are made of them."""
+    import torch  # here: what reads a bank for its questions alone need not wait for it
+
+    generator = torch.Generator().manual_seed(seed)
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
 @dataclass(frozen=True)
 class Bank:
     """All of a lesson's bank; empty for a lesson without a file."""
