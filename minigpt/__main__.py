@@ -3,6 +3,7 @@ import argparse
 import difflib
 import inspect
 import json as json_
+import os
 import signal
 import subprocess
 import sys
@@ -39,7 +40,9 @@ def pretrain(argv: list[str]) -> int:
         raise UserError("--resume needs --out, the run folder to continue in.")
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
-    preparing = begin_to_prepare(config)
+    from_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
+    leads = os.environ.get("RANK", "0") == "0"
+    preparing = None if from_torchrun else begin_to_prepare(config)
     import torch._dynamo  # noqa: F401  (the first optimizer would import it, when there is nothing to wait for)
 
     from .train import Diverged, Run, pretrain
@@ -60,11 +63,12 @@ def pretrain(argv: list[str]) -> int:
     try:
         run = pretrain(config, stop=lambda: stopping, started=STARTED)
     except Diverged as error:
-        print(f"minigpt: {error}.", file=sys.stderr)
-        return 3
-    if run.status.get("reason") != "interrupted":
+        if leads:
+            print(f"minigpt: {error}.", file=sys.stderr)
+        return 0 if from_torchrun else 3
+    if leads and run.status.get("reason") != "interrupted":
         print_result(Run.load(run.folder))
-    return 0 if run.status.get("status") == "done" else 75
+    return 0 if from_torchrun or run.status.get("status") == "done" else 75
 
 
 def begin_to_prepare(config: RunConfig) -> subprocess.Popen | None:
@@ -314,8 +318,9 @@ def main(argv: list[str] | None = None) -> int:
             return VERBS[verb](rest)
         return parse(VERBS[verb], rest, verb)
     except UserError as error:
-        print(f"minigpt: {error}", file=sys.stderr)
-        return 2
+        if os.environ.get("RANK", "0") == "0":
+            print(f"minigpt: {error}", file=sys.stderr)
+        return 0 if "TORCHELASTIC_RUN_ID" in os.environ else 2  # a crash is what torchrun starts again
     except KeyboardInterrupt:
         return 130
 

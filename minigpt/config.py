@@ -175,8 +175,22 @@ class TrainConfig:
     """Type of the matrix products; weights and optimizer stay fp32. `auto` measures first."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; `auto` weighs a minute of compiling against the length of the run."""
+    parallel: Literal["auto", "none", "ddp", "fsdp"] = "auto"
+    """What torchrun's ranks hold: ddp, each a copy of the model; fsdp, each a piece. `auto`: copies, if they fit."""
+    replicate: int = 0
+    """Copies of the sharded model, with fsdp: torchrun's ranks / (replicate * tp) shards each; 0: one copy."""
+    tp: int = 1
+    """Ranks that compute each layer together (tensor parallel), with fsdp."""
+    accumulate_unsharded: bool = False
+    """With fsdp, add up whole gradients over micro-batches, send them once: less traffic, 4 bytes a parameter more."""
+    activations: Literal["keep", "selective", "full"] = "keep"
+    """What of the forward pass to compute again in backward: nothing, all but products of matrices, or all."""
+    stall: float = 180.0
+    """Seconds without a step after which a rank gives up, so that torchrun starts all again."""
+    check_every: int = 100
+    """Steps between comparisons of the ranks: equal weights, equal speed; 0 is off."""
     micro_batch: int | Literal["auto"] = "auto"
-    """Sequences in one forward pass; auto: the most that memory allows."""
+    """Sequences in one forward pass of a rank; auto: the most that memory allows."""
     time_limit: float = 0.0
     """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps."""
     target_bpb: float = 0.0
@@ -195,6 +209,8 @@ class TrainConfig:
     """Checkpoints to keep."""
     log_every: int = 1
     """Steps between lines of metrics.jsonl."""
+    profile: int = 0
+    """Steps to profile, soon after the start; writes trace.json for chrome://tracing or Perfetto; 0 is off."""
     samples: int = 5
     """How many times in a run to write a sample."""
     prompt: str = ""
@@ -203,6 +219,8 @@ class TrainConfig:
     """Steps in a row with a loss or gradient that is not finite before giving up; each is skipped."""
 
     def __post_init__(self):
+        if min(self.replicate, self.check_every) < 0 or self.tp < 1 or self.stall <= 0:
+            raise UserError("--replicate and --check-every cannot be negative, --tp and --stall must be positive.")
         if self.max_cost and not self.price:
             raise UserError("--max-cost needs --price, the dollars an hour of this machine.")
         if not re.fullmatch(r"\d+(\.\d+)?[sm]?", self.save_every):

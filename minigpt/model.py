@@ -288,27 +288,29 @@ def make_norm(c: ModelConfig, size: int) -> nn.Module:
 
 
 def init_weights(model: GPT, seed: int) -> None:
-    """Fill every parameter as a function of (seed, its name), so that every layout and every order starts equal.
+    """Fill every parameter with its `initial_values`. (A tied head appears once, as the embedding.)"""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            p.copy_(initial_values(model.config, name, p.shape, seed))
+
+
+def initial_values(c: ModelConfig, name: str, shape: tuple[int, ...], seed: int) -> Tensor:
+    """A parameter's first values, fp32 on the CPU: a function of (seed, name), so that every layout and every order
+    starts equal.
 
     Matrices are normal with standard deviation 0.02, as in GPT-2; the two projections that write into the residual
     stream are divided by sqrt(2 * layers), so that its size does not grow with depth, or are zero if the config says
-    so. Norm gains are 1, biases and the padding rows of the vocabulary 0. Each tensor is drawn on the CPU at its true
-    shape.
+    so. Norm gains are 1, biases and the padding rows of the vocabulary 0.
     """
-    c = model.config
-    with torch.no_grad():
-        for name, p in model.named_parameters():  # a tied head appears once, as the embedding
-            if p.ndim == 1:
-                p.fill_(1.0 if "norm" in name and name.endswith("weight") else 0.0)
-                continue
-            writes_to_residual = name.endswith(("attn.out.weight", "mlp.down.weight"))
-            std = 0.02 / math.sqrt(2 * c.layers) if writes_to_residual else 0.02
-            if writes_to_residual and c.zero_init:
-                p.zero_()
-                continue
-            rows = c.vocab_size if name in ("embed.weight", "head.weight") else p.shape[0]
-            p.zero_()
-            p[:rows] = named_normal(seed, name, (rows, *p.shape[1:])) * std
+    if len(shape) == 1:
+        return torch.full(shape, 1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    writes_to_residual = name.endswith(("attn.out.weight", "mlp.down.weight"))
+    if writes_to_residual and c.zero_init:
+        return torch.zeros(shape)
+    std = 0.02 / math.sqrt(2 * c.layers) if writes_to_residual else 0.02
+    rows = c.vocab_size if name in ("embed.weight", "head.weight") else shape[0]
+    drawn = named_normal(seed, name, (rows, *shape[1:])) * std
+    return F.pad(drawn, (0, 0, 0, shape[0] - rows))
 
 
 def named_normal(seed: int, name: str, shape: tuple[int, ...]) -> Tensor:

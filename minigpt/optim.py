@@ -85,7 +85,7 @@ class Muon(torch.optim.Optimizer):
             by_shape: dict[torch.Size, list[Tensor]] = {}
             for p in group["params"]:
                 if p.grad is not None:
-                    by_shape.setdefault(p.shape, []).append(p)
+                    by_shape.setdefault(self.full_shape(p), []).append(p)
             for shape, params in by_shape.items():
                 grads, lr = [p.grad for p in params], group["lr"]
                 buffers = [self.state[p].setdefault("momentum", torch.zeros_like(p)) for p in params]
@@ -93,20 +93,33 @@ class Muon(torch.optim.Optimizer):
                     grads = [torch.where(self.found_inf > 0, m, g) for g, m in zip(grads, buffers)]
                     lr = lr * (1 - self.found_inf)
                 torch._foreach_lerp_(buffers, grads, 1 - group["momentum"])
-                updates = orthogonalize(torch.stack(torch._foreach_lerp(grads, buffers, group["momentum"])))
+                updates = self.orthogonalize(torch._foreach_lerp(grads, buffers, group["momentum"]), params)
                 torch._foreach_mul_(params, 1 - lr * group["weight_decay"])
-                updates *= -lr * math.sqrt(max(1.0, shape[0] / shape[1]))
-                torch._foreach_add_(params, list(updates.unbind()))
+                torch._foreach_mul_(updates, -lr * math.sqrt(max(1.0, shape[0] / shape[1])))
+                torch._foreach_add_(params, updates)
+
+    def full_shape(self, p: Tensor) -> torch.Size:
+        """Shape of the matrix that p is, or is a piece of: see parallel.SharedMuon."""
+        return p.shape
+
+    def orthogonalize(self, updates: list[Tensor], params: list[Tensor]) -> list[Tensor]:
+        """The updates of matrices of one shape, orthogonalised."""
+        return list(orthogonalize(torch.stack(updates)).unbind())
 
 
-def build_optimizers(model: nn.Module, config: OptimConfig) -> list[torch.optim.Optimizer]:
-    """AdamW, and Muon for the matrices if the config says so. Param groups remember their peak rate as `peak_lr`."""
-    groups = {kind: list(params.values()) for kind, params in parameter_groups(model, config).items()}
+def build_optimizers(
+    model: nn.Module, config: OptimConfig, piece=lambda p: p, muon=Muon
+) -> list[torch.optim.Optimizer]:
+    """AdamW, and Muon for the matrices if the config says so. Param groups remember their peak rate as `peak_lr`.
+
+    On many ranks `piece` gives the part of a parameter that this rank moves, and `muon` puts parts together.
+    """
+    groups = {kind: [piece(p) for p in params.values()] for kind, params in parameter_groups(model, config).items()}
     matrices = groups.pop("matrices")
     adamw = [dict(params=groups["embeddings"], weight_decay=0.0), dict(params=groups["vectors"], weight_decay=0.0)]
     optimizers: list[torch.optim.Optimizer] = []
     if config.optimizer == "muon":
-        optimizers.append(Muon(matrices, config.matrix_lr, config.momentum, config.weight_decay))
+        optimizers.append(muon(matrices, config.matrix_lr, config.momentum, config.weight_decay))
     else:
         adamw[0]["weight_decay"] = config.weight_decay
         adamw.append(dict(params=matrices, weight_decay=config.weight_decay))

@@ -35,8 +35,13 @@ class Policy:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
         return torch.autocast(torch.device(self.device).type, dtype)
 
-    def grad_scaler(self) -> torch.amp.GradScaler:
-        """Scales the loss so that small gradients survive fp16; does nothing in other formats."""
+    def grad_scaler(self, group=None) -> torch.amp.GradScaler:
+        """Scales the loss so that small gradients survive fp16; does nothing in other formats. With a process group the
+        ranks that hold one gradient in pieces decide together."""
+        if group is not None and self.precision == "fp16":
+            from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+            return ShardedGradScaler(torch.device(self.device).type, process_group=group)
         return torch.amp.GradScaler(torch.device(self.device).type, enabled=self.precision == "fp16")
 
 

@@ -308,6 +308,15 @@ class Shards:
         """The shard that each window lies in: int64 [B] → int64 [B]."""
         return np.searchsorted(self.first_window, np.asarray(windows, np.int64), side="right") - 1
 
+    def targets(self, windows) -> int:
+        """How many targets these windows have that count, from the sizes of the shards alone: every rank knows the
+        number for the whole batch without reading it."""
+        windows = np.asarray(windows, np.int64)
+        shards = self.manifest["splits"][self.split]["shards"]
+        sizes = np.array([shard["tokens"] for shard in shards])[self.shard_of(windows)]
+        starts = (windows - self.first_window[self.shard_of(windows)]) * self.context
+        return int(np.minimum(self.context, sizes - 1 - starts).sum())
+
     def domains(self, windows) -> list[str]:
         """The domain of each window of the val split, whose shards hold one domain each."""
         shards = self.manifest["splits"][self.split]["shards"]

@@ -13,6 +13,8 @@
 `data` and `optim` walk through the same numbers: the batch is a function of the step, the learning rate is a function
 of the step, and the random numbers of dropout are a function of the step, so that nothing but tensors and the step has
 to be saved.
+
+Under torchrun every rank runs the same functions; `parallel` says what each holds. Rank 0 writes the files and speaks.
 """
 import dataclasses
 import json
@@ -24,9 +26,10 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,15 +37,16 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import __version__, checkpoint, report
+from . import __version__, checkpoint, parallel, report
 from .accounting import largest_micro_batch, parameters, training_flops
-from .config import OptimConfig, RunConfig, UserError
+from .config import ModelConfig, OptimConfig, RunConfig, UserError
 from .evaluate import compressors, per_domain, to_bpb
 from .files import write_atomic
 from .sampling import generate
-from .model import GPT, init_weights
+from .model import GPT
 from .optim import build_optimizers, first_decay_step, learning_rate
-from .precision import Policy, be_deterministic, choose
+from .parallel import Layout, piece, together
+from .precision import Policy, be_deterministic, choose, isolate_compile_cache
 from .prepare import open_data, prepare
 from .report import read_json, read_metrics
 from .shards import Shards, check_tokenizer
@@ -62,7 +66,7 @@ class Diverged(Exception):
 @dataclass
 class Batch:
     """One optimizer step's tokens: micro-batches of (inputs, targets), each (micro_batch, T) int64, and the number of
-    targets in all of them that count, by which the loss is divided."""
+    targets that count in the whole batch, on all ranks, by which the loss is divided."""
 
     step: int
     micro: list[tuple[Tensor, Tensor]]
@@ -97,10 +101,31 @@ class Training:
     skipped: Tensor | None = None
     """() fp32 on the device: steps in a row that were skipped because something was not finite."""
     batches: Any = None
+    waited: float = 0.0
+    """Seconds that this rank has waited for its data since its speed was last compared."""
+    layout: Layout = field(default_factory=Layout)
+    saver: ThreadPoolExecutor | None = None
+    """With many ranks, the thread in which a checkpoint is written while training goes on."""
+    saving: Future | None = None
+    copies: dict[str, Tensor] = field(default_factory=dict)
+    """What that thread writes."""
+
+    @property
+    def pieces(self) -> list[tuple[Tensor, Tensor]]:
+        """(parameter, what of it this rank holds and its optimizers move); one and the same tensor without shards."""
+        if self.layout.mode != "none":
+            return [(p, piece(p)) for p in self.model.parameters()]
+        return [(p, p) for o in self.optimizers for group in o.param_groups for p in group["params"]]
 
     @property
     def sequences(self) -> int:
+        """In a batch, over all ranks."""
         return self.config.optim.batch_tokens // self.config.model.context
+
+    @property
+    def rows(self) -> int:
+        """In a batch, of this rank."""
+        return self.sequences // self.layout.data_world
 
     @property
     def seconds(self) -> float:
@@ -111,46 +136,68 @@ class Training:
 # ---- set-up ----------------------------------------------------------------------------------------------------------
 
 
-def setup(config: RunConfig, started: float | None = None, say: Callable[[str], None] = print) -> Training:
+def setup(config: RunConfig, started: float | None = None, say: Callable[[str], None] = print,
+          layout: Layout = Layout()) -> Training:  # fmt: skip
     """Everything before the first step: data, model, optimizers, horizon; on resume, from the newest checkpoint."""
     started = time.perf_counter() if started is None else started
     out = Path(config.train.out)
-    earlier = open_run_folder(out, config.train.resume)
-    if earlier is not None:
-        refuse_changes(earlier, config)
     folder = Path(config.data.data or out / "data")
-    vocab_size = config.model.vocab_size
-    tokenizer, manifest = open_data(folder) if config.data.data else prepare(config.data, folder, vocab_size, say=say)
-    config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
-    if earlier is not None:
-        check_tokenizer(manifest, Run(out).tokenizer)
-    else:
-        tokenizer.save(out / "tokenizer" / "tokenizer.json")
-
-    context = config.model.context
-    if config.optim.batch_tokens % context:
-        raise UserError(f"batch_tokens ({config.optim.batch_tokens}) must be a multiple of the context ({context}).")
-    data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
-    loaded = checkpoint.load_latest(out / "checkpoints", warn=say) if config.train.resume else None
-    policy = choose(keep_choices(config, loaded), expected_seconds(config))
-    say("; ".join(policy.reasons))
+    with together(layout):
+        if layout.leads:
+            earlier = open_run_folder(out, config.train.resume)
+            if earlier is not None:
+                refuse_changes(earlier, config)
+            if config.data.data:
+                tokenizer, manifest = open_data(folder)
+            else:
+                tokenizer, manifest = prepare(config.data, folder, config.model.vocab_size, say=say)
+            if earlier is not None:
+                check_tokenizer(manifest, Run(out).tokenizer)
+            else:
+                tokenizer.save(out / "tokenizer" / "tokenizer.json")
+    with together(layout):
+        if not layout.leads:
+            if not (out / "tokenizer" / "tokenizer.json").exists():
+                raise UserError(f"{out} is not the folder that rank 0 sees: all hosts need one disk for --out.")
+            tokenizer, manifest = open_data(folder)
+        config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
+        parallel.mesh_sizes(config.train, config.model, layout.world)  # the vocabulary is known only now
+        context = config.model.context
+        if config.optim.batch_tokens % context:
+            raise UserError(f"batch_tokens {config.optim.batch_tokens} must be a multiple of the context, {context}.")
+        data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
+        found = None
+        if config.train.resume and layout.leads:
+            found = checkpoint.find_latest(out / "checkpoints", warn=say)
+        policy = choose(keep_choices(config, found), expected_seconds(config)) if layout.leads else None
+    parallel.must_agree(layout, torch=torch.__version__, minigpt=__version__, data=json.dumps(manifest, sort_keys=True),
+                        config=json.dumps(dataclasses.asdict(replace(config, train=None)), sort_keys=True))  # fmt: skip
+    found = parallel.from_leader(layout, found)
+    policy = parallel.from_leader(layout, policy)
+    policy = replace(policy, device=layout.device or policy.device)
+    if policy.compile:
+        isolate_compile_cache()
+    say("; ".join([*policy.reasons, str(layout)] if layout.world > 1 else policy.reasons))
     be_deterministic(policy.device)
     with torch.device("meta"):
         model = GPT(config.model)
-    model.to_empty(device=policy.device)
-    model.tie()
-    init_weights(model, config.optim.seed)
-    if config.optim.start_from and loaded is None:
-        model.load_state_dict(start_weights(config.optim.start_from, model, tokenizer))
+    options = dict(compile=policy.compile, activations=config.train.activations, precision=policy.precision)
+    forward = parallel.parallelize(model, layout, **options)
+    parallel.initialise(model, config.optim.seed, policy.device)
+    if layout.mode == "ddp":
+        forward = parallel.replicate(model, layout)
+    with together(layout):
+        if config.optim.start_from and found is None:
+            put_weights(model, start_weights(config.optim.start_from, config.model, tokenizer))
     t = Training(
-        config, out, policy, tokenizer, data, val, model,
-        forward=torch.compile(model, dynamic=False) if policy.compile else model,
-        optimizers=build_optimizers(model, config.optim), scaler=policy.grad_scaler(), started=started,
-        skipped=torch.zeros((), device=policy.device),
+        config, out, policy, tokenizer, data, val, model, forward=forward,
+        optimizers=make_optimizers(model, config.optim, layout), started=started,
+        scaler=policy.grad_scaler(parallel.pieces_group(layout)), skipped=torch.zeros((), device=policy.device),
+        layout=layout, saver=ThreadPoolExecutor(1, "save") if layout.world > 1 else None,
     )  # fmt: skip
-    t.micro_batch = pick_micro_batch(t)
-    if loaded is not None:
-        restore(t, *loaded)
+    t.micro_batch = min(parallel.gathered(layout, pick_micro_batch(t)))
+    if found is not None:
+        restore(t, *found)
     needs_horizon = not t.steps
     if needs_horizon:
         t.steps = config.optim.steps or -(-config.optim.tokens // config.optim.batch_tokens)
@@ -160,9 +207,23 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         raise UserError("how long to train? Give --steps, --tokens or --time-limit.")
     if needs_horizon:
         t.decay_start = first_decay_step(t.steps, config.optim)
-    t.batches = t.data.loader(config.optim.seed, t.step, t.sequences)
-    write_atomic(out / "config.json", config.to_json())  # last: what was refused until here is not a run yet
+    t.batches = loader(t)
+    if layout.leads:
+        write_atomic(out / "config.json", config.to_json())  # last: what was refused until here is not a run yet
     return t
+
+
+def loader(t: Training):
+    """This rank's rows of every batch from step t.step on, read ahead."""
+    return t.data.loader(t.config.optim.seed, t.step, t.sequences, t.layout.data_rank, t.layout.data_world)
+
+
+def make_optimizers(model: GPT, config: OptimConfig, layout: Layout) -> list[torch.optim.Optimizer]:
+    """As `build_optimizers`, for the pieces that this rank holds."""
+    if layout.mode == "none":
+        return build_optimizers(model, config)
+    whole = {piece(p): p for p in model.parameters()}
+    return build_optimizers(model, config, piece, partial(parallel.SharedMuon, whole=whole, layout=layout))
 
 
 def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
@@ -199,11 +260,11 @@ def refuse_changes(earlier: RunConfig, now: RunConfig) -> None:
                 raise UserError(f"--resume cannot change {part}.{f.name} from {a!r} to {b!r}: use another --out.")
 
 
-def keep_choices(config: RunConfig, loaded):
+def keep_choices(config: RunConfig, found):
     """What `auto` chose at the first start stays, so that a resumed run computes as it did."""
-    if loaded is None:
+    if found is None:
         return config.train
-    chosen = {k: v for k, v in loaded[1]["chosen"].items() if getattr(config.train, k) == "auto"}
+    chosen = {k: v for k, v in found[1]["chosen"].items() if getattr(config.train, k) == "auto"}
     return replace(config.train, **chosen)
 
 
@@ -213,16 +274,23 @@ def expected_seconds(config: RunConfig) -> float:
     return min(training_flops(config.model, tokens) / FLOPS_GUESS, config.train.time_limit or math.inf)
 
 
-def start_weights(name: str, model: GPT, tokenizer: Tokenizer) -> dict[str, Tensor]:
+def start_weights(name: str, model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Tensor]:
     """The weights of RUN or RUN@STEP, which must have been trained with the same tokenizer and shape."""
     run, _, step = name.partition("@")
-    if Run.load(run).tokenizer.hash != tokenizer.hash or Run.load(run).config.model != model.config:
+    if Run.load(run).tokenizer.hash != tokenizer.hash or Run.load(run).config.model != model:
         raise UserError(f"{run} has another tokenizer or shape: add --tokenizer {run} and the flags of its model.")
     folder = Path(run) / "checkpoints"
     loaded = checkpoint.load_checkpoint(folder / f"step_{step:>06}") if step else checkpoint.load_latest(folder)
     if loaded is None:
         raise UserError(f"there is no checkpoint in {folder} to start from.")
-    return model_weights(loaded[0], model)
+    return loaded[0]
+
+
+def put_weights(model: GPT, tensors: dict[str, Tensor]) -> None:
+    """Copy whole weights `model.<name>` into a model, each rank its pieces."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            piece(p).copy_(parallel.own_piece(tensors[f"model.{name}"].to(p.device), p))
 
 
 def pick_micro_batch(t: Training) -> int:
@@ -232,9 +300,9 @@ def pick_micro_batch(t: Training) -> int:
         if t.policy.device.startswith("cuda"):
             free = torch.cuda.mem_get_info(t.policy.device)[0]
         else:
-            free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2 if hasattr(os, "sysconf") else 4 << 30
+            free = parallel.physical_memory() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         wanted = largest_micro_batch(t.config.model, free, t.policy.precision, t.config.optim.optimizer)
-    return max(n for n in range(1, t.sequences + 1) if t.sequences % n == 0 and n <= max(1, wanted))
+    return max(n for n in range(1, t.rows + 1) if t.rows % n == 0 and n <= max(1, wanted))
 
 
 def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None]) -> None:
@@ -248,9 +316,12 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
             step_seconds, eval_seconds = rehearse(t)
             break
         except torch.cuda.OutOfMemoryError:
+            if t.layout.world > 1:  # the others now wait in a collective that this rank has left
+                raise UserError(f"{t.micro_batch} sequences at once do not fit into the GPU: give a smaller "
+                                "--micro-batch, more shards, or --activations selective.") from None  # fmt: skip
             if t.micro_batch == 1:
                 raise UserError("one sequence does not fit into the GPU: use a smaller model or context.") from None
-            t.micro_batch = max(n for n in range(1, t.micro_batch // 2 + 1) if t.sequences % n == 0)
+            t.micro_batch = max(n for n in range(1, t.micro_batch // 2 + 1) if t.rows % n == 0)
             torch.cuda.empty_cache()
             say(f"out of memory: trying {t.micro_batch} sequences at once")
     if not (needs_horizon and t.config.train.time_limit):
@@ -264,6 +335,7 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
     else:
         left -= 20 * evaluation
     affordable = max(1, int(0.92 * left / step_seconds))  # 8 % for a machine that slows down
+    affordable = min(parallel.gathered(t.layout, affordable))
     t.steps = min(t.steps, affordable) if t.steps else affordable
     say(f"{step_seconds:.3f} s a step: {t.steps:,} steps fit into the time limit")
 
@@ -273,7 +345,7 @@ def rehearse(t: Training) -> tuple[float, float]:
 
     The quickest step counts: should another program be busy just now, the whole run need not be planned for that.
     """
-    batches, t.batches = t.batches, t.data.loader(t.config.optim.seed, t.step, t.sequences)
+    batches, t.batches = t.batches, loader(t)
     saved, scaler = [(o, deepcopy(o.state_dict())) for o in t.optimizers if o.state], t.scaler.state_dict()
     batch, times = next_batch(t), []
     t.batches.close()
@@ -299,8 +371,10 @@ def rehearse(t: Training) -> tuple[float, float]:
 
 def next_batch(t: Training) -> Batch:
     """The tokens of step t.step, on the device; a thread has read them ahead."""
+    start = time.perf_counter()
     step, inputs, targets = next(t.batches)
-    valid = int((targets != -100).sum())
+    t.waited += time.perf_counter() - start
+    valid = t.data.targets(t.data.batch(t.config.optim.seed, step, t.sequences))
 
     def to_device(array):
         tensor = torch.from_numpy(array)
@@ -312,20 +386,23 @@ def next_batch(t: Training) -> Batch:
 
 
 def forward_backward(t: Training, batch: Batch) -> Tensor:
-    """Accumulate the gradients of the batch's mean loss; returns that loss, () fp32 on the device.
+    """Accumulate the gradients of the batch's mean loss; returns this rank's share of that loss, () fp32 on the device:
+    the shares of all ranks add up to it.
 
     Each micro-batch contributes its *sum*, divided by the number of valid targets in the whole batch. Averaging the
-    averages of micro-batches would weigh a token by how few valid ones share its micro-batch.
+    averages of micro-batches, or of ranks, would weigh a token by how few valid ones share its micro-batch.
     """
     if t.config.model.dropout:
-        torch.manual_seed(t.config.optim.seed * 1_000_003 + batch.step)
+        torch.manual_seed((t.config.optim.seed * 1_000_003 + batch.step) * t.layout.data_world + t.layout.data_rank)
     t.model.train()
     total = torch.zeros((), device=t.policy.device)
-    for inputs, targets in batch.micro:
-        with t.policy.autocast():
-            loss = t.forward(inputs, targets, reduction="sum") / batch.valid
-        t.scaler.scale(loss).backward()
+    for number, (inputs, targets) in enumerate(batch.micro, 1):
+        with parallel.micro_step(t.forward, t.layout, number == len(batch.micro), t.config.train.accumulate_unsharded):
+            with t.policy.autocast():
+                loss = t.forward(inputs, targets, reduction="sum") / batch.valid
+            parallel.backward(t.scaler.scale(loss), t.layout)
         total += loss.detach()
+    parallel.hand_over(t.pieces)
     return total
 
 
@@ -337,10 +414,9 @@ def optimizer_step(t: Training, rate: float | None = None) -> Tensor:
     """
     for optimizer in t.optimizers:
         t.scaler.unscale_(optimizer)
-    weights = [p for o in t.optimizers for group in o.param_groups for p in group["params"]]
-    norm = torch.nn.utils.get_total_norm([p.grad for p in weights])
+    norm = parallel.gradient_norm([(local.grad, parallel.copies_of(p, t.layout)) for p, local in t.pieces], t.layout)
     if t.config.optim.clip:
-        torch.nn.utils.clip_grads_with_norm_(weights, t.config.optim.clip, norm)
+        torch.nn.utils.clip_grads_with_norm_([local for _, local in t.pieces], t.config.optim.clip, norm)
     found_inf = 1 - torch.isfinite(norm).float()
     if rate is None:
         rate = learning_rate(t.step, t.steps, t.config.optim, t.decay_start)
@@ -368,10 +444,17 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
     """The same by domain: {domain: {"nats": …, "bytes": …, "tokens": …}}."""
     count = t.val.windows if most_tokens is None else min(t.val.windows, max(1, most_tokens // t.config.model.context))
     windows = [i * t.val.windows // count for i in range(count)]
-    rows = max(1, 8192 // t.config.model.context)
-    groups = (windows[i : i + rows] for i in range(0, count, rows))
-    with t.policy.autocast():
-        return per_domain(t.model, ((t.val.domains(g), *t.val.read(g)) for g in groups), t.tokenizer.token_bytes)
+    mine, rows = parallel.share(windows, t.layout), max(1, 8192 // t.config.model.context)
+
+    def read(group):
+        inputs, targets = t.val.read([max(w, 0) for w in group])
+        targets[[w < 0 for w in group]] = -100
+        return t.val.domains([max(w, 0) for w in group]), inputs, targets
+
+    with t.policy.autocast(), parallel.eager(t.layout):
+        groups = (read(mine[i : i + rows]) for i in range(0, len(mine), rows))
+        found = per_domain(t.model, groups, t.tokenizer.token_bytes)
+    return parallel.add_up(found, sorted(set(t.val.domains(windows))), t.layout)
 
 
 def total(domains: dict[str, dict]) -> dict[str, float]:
@@ -393,8 +476,10 @@ def compress_domains(t: Training) -> dict[str, dict[str, float]]:
 
 def sample_step(t: Training, tokens: int = 120) -> str:
     """A piece of text as the model writes it now; the same random numbers every time, so that samples compare."""
+    if t.layout.sizes[2] > 1:
+        return "(no samples while each layer is spread over ranks: sample the finished run)"
     prompt = [t.tokenizer.eot, *t.tokenizer.encode(t.config.train.prompt)]
-    with t.policy.autocast():
+    with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
         new = generate(t.model, [prompt], max_tokens=tokens, temperature=0.8, top_p=0.95, seed=t.config.optim.seed,
                        stop_tokens=[t.tokenizer.eot])  # fmt: skip
     return t.config.train.prompt + t.tokenizer.decode(new[0])
@@ -403,20 +488,42 @@ def sample_step(t: Training, tokens: int = 120) -> str:
 # ---- checkpoints -----------------------------------------------------------------------------------------------------
 
 
-def save(t: Training) -> Path:
-    """Write a checkpoint of step t.step: all tensors, and in state.json all that is not a tensor."""
-    names = {id(p): name for name, p in t.model.named_parameters()}
+def save(t: Training, wait: bool = True) -> Path:
+    """Write a checkpoint of step t.step: all tensors, and in state.json all that is not a tensor.
+
+    With many ranks the tensors are copied, and written in a thread; `wait=False` returns at once. What goes wrong there
+    is raised by the next save.
+    """
+    names = {id(local): (name, p) for (name, p), (_, local) in zip(t.model.named_parameters(), model_pieces(t))}
     tensors = {f"model.{name}": p.detach() for name, p in t.model.named_parameters()}
     for optimizer in t.optimizers:
-        for p, slots in optimizer.state.items():
-            tensors |= {f"optim.{names[id(p)]}.{slot}": value for slot, value in slots.items()}
+        for local, slots in optimizer.state.items():
+            name, p = names[id(local)]
+            tensors |= {f"optim.{name}.{slot}": parallel.wrap(value, p) for slot, value in slots.items()}
     state = {
         "step": t.step, "steps": t.steps, "decay_start": t.decay_start, "seconds": t.seconds,
         "skipped": float(t.skipped), "scaler": t.scaler.state_dict(), "data": data_hashes(t),
         "chosen": {"precision": t.policy.precision, "compile": "on" if t.policy.compile else "off"},
         "config": dataclasses.asdict(t.config),
     }  # fmt: skip
-    return checkpoint.save_checkpoint(t.out / "checkpoints", tensors, state, t.config.train.keep)
+    folder, keep = t.out / "checkpoints", t.config.train.keep
+    if t.layout.world == 1:
+        return checkpoint.save_checkpoint(folder, tensors, state, keep)
+    saved(t)  # one at a time
+    parallel.check_copies(t.model, t.layout, t.step)
+    t.copies = {name: parallel.copy_to_cpu(tensor, t.copies.get(name)) for name, tensor in tensors.items()}
+    t.saving = t.saver.submit(checkpoint.save_pieces, folder, t.copies, state, keep, t.layout.groups["save"])
+    return saved(t) if wait else checkpoint.names_of(folder, state)[0]
+
+
+def saved(t: Training) -> Path | None:
+    """Wait for the checkpoint that is being written, if one is; OSError on all ranks if it could not be."""
+    saving, t.saving = t.saving, None
+    return saving.result() if saving is not None else None
+
+
+def model_pieces(t: Training) -> list[tuple[Tensor, Tensor]]:
+    return [(p, piece(p)) for p in t.model.parameters()]
 
 
 def data_hashes(t: Training) -> list[str]:
@@ -424,16 +531,21 @@ def data_hashes(t: Training) -> list[str]:
     return [shard["sha256"] for shard in t.data.manifest["splits"]["train"]["shards"]]
 
 
-def restore(t: Training, tensors: dict[str, Tensor], state: dict) -> None:
-    """Put a checkpoint back: weights, optimizer, step, horizon."""
-    t.model.load_state_dict(model_weights(tensors, t.model))
+def restore(t: Training, path: Path, state: dict) -> None:
+    """Put a checkpoint back: weights, optimizer, step, horizon. Each rank reads its own pieces, whatever the layout was
+    in which they were written."""
     named = dict(t.model.named_parameters())
     owner = {id(p): o for o in t.optimizers for group in o.param_groups for p in group["params"]}
-    for key, value in tensors.items():
+    tensors = {f"model.{name}": p.detach() for name, p in named.items()}
+    for key, shape, dtype in checkpoint.contents(path):
         if key.startswith("optim."):
             name, _, slot = key.removeprefix("optim.").rpartition(".")
-            p = named[name]
-            owner[id(p)].state.setdefault(p, {})[slot] = value.to(p.device)
+            p, local = named[name], piece(named[name])
+            like_p = shape == p.shape
+            value = torch.zeros_like(local) if like_p else torch.zeros(shape, dtype=dtype, device=local.device)
+            owner[id(local)].state.setdefault(local, {})[slot] = value
+            tensors[key] = parallel.wrap(value, p)
+    checkpoint.read_into(path, tensors, t.layout.groups.get("save"))
     if state["data"] != data_hashes(t):
         raise UserError(f"--resume cannot change the data: {t.data.folder} holds other tokens than before.")
     if state["scaler"]:  # empty where it trained in another precision
@@ -512,7 +624,9 @@ class Metrics:
     does not make the host wait for the step that it has just started."""
 
     def __init__(self, t: Training):
-        self.file, self.last, self.pending = t.out / "metrics.jsonl", {}, None
+        self.file, self.last, self.pending, self.writes = t.out / "metrics.jsonl", {}, None, t.layout.leads
+        if not self.writes:
+            return
         rows = [row for row in read_metrics(self.file) if row["step"] <= t.step and not row.get("final")]
         write_atomic(self.file, "".join(json.dumps(row) + "\n" for row in rows))
 
@@ -525,6 +639,8 @@ class Metrics:
         return self.last
 
     def write(self, row: dict) -> None:
+        if not self.writes:
+            return
         with suppress(OSError), open(self.file, "a", encoding="utf-8") as file:  # a full disk: see try_to_save
             file.write(json.dumps(row) + "\n")
 
@@ -536,19 +652,37 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
     `stop` is asked once a step. `status.json` in the folder says how it ended: done; preempted (saved, run the same
     command again); failed, with the reason. Raises UserError, or Diverged after too many steps that were not finite.
     """
-    out = Path(config.train.out or time.strftime("runs/%Y-%m-%d_%H-%M-%S"))
+    layout = parallel.join(config.train, config.model, say)
+    try:
+        return pretrain_rank(config, layout, stop, started, say if layout.leads else lambda sentence: None)
+    finally:
+        parallel.leave(layout)
+
+
+def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
+    """`pretrain`, for a rank that has met the others."""
+    out = Path(parallel.from_leader(layout, config.train.out or time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
     config = replace(config, train=replace(config.train, out=str(out)))
     run = Run(out)
     if config.train.resume and run.status.get("status") == "done" and not longer(run.config.optim, config.optim):
         refuse_changes(run.config, config)
         say(f"the run in {out} is complete.")
         return run
-    t = setup(config, started, say)
+    others = (out / "config.json").exists() and not config.train.resume  # somebody's run, whose status is not ours
+    try:
+        t = setup(config, started, say, layout)
+    except UserError as error:
+        if layout.leads and out.is_dir() and not others:
+            with suppress(OSError):
+                row = {"status": "failed", "reason": f"UserError: {error}", "retry": False}
+                write_atomic(out / "status.json", json.dumps({**read_json(out / "status.json", {}), **row}) + "\n")
+        raise
     write_status(t, "running")
     say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
+    watch = parallel.Watch(layout, config.train.stall)
     try:
         record_start(t)
-        reason = loop(t, stop or (lambda: False), say)
+        reason = loop(t, stop or (lambda: False), say, watch)
         finished = reason in (None, "target")
         if reason != "interrupted":
             finish(t, reason)
@@ -558,25 +692,42 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
     except BaseException as error:
         retry = not isinstance(error, (UserError, Diverged))
         write_status(t, "failed", f"{type(error).__name__}: {error}", retry)
+        if layout.world > 1 and isinstance(error, UserError):  # found by this rank alone: it must not end quietly
+            raise RuntimeError(f"rank {layout.rank}: {error}") from error
         raise
     finally:
+        watch.close()
         t.batches.close()
     return run
 
 
-def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> str | None:
-    """Train; returns None at the horizon, else why it stopped. Saves before it returns."""
+def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watch: parallel.Watch) -> str | None:
+    """Train; returns None at the horizon, else why it stopped. Saves before it returns.
+
+    Ranks decide together: to stop and to save are flags in the one sum over ranks that each step makes, read when the
+    next step is under way.
+    """
     c, metrics, clock = t.config.train, Metrics(t), Clock(t)
     eval_every = c.eval_every or max(1, t.steps // 20)
     sample_every = max(1, t.steps // c.samples) if c.samples else 0
-    bar = tqdm(total=t.steps, initial=t.step, unit="step", disable=None, dynamic_ncols=True)
-    reason, saved = None, -1
+    profile = start_profile(t, say)
+    quiet = None if t.layout.leads else True
+    bar = tqdm(total=t.steps, initial=t.step, unit="step", disable=quiet, dynamic_ncols=True)
+    reason, saved_step, counts, alone = None, -1, None, t.layout.world == 1
     while t.step < t.steps and reason is None:
+        watch.beat(t.step)
         batch = next_batch(t)
         rate = learning_rate(t.step, t.steps, t.config.optim, t.decay_start)
         loss = forward_backward(t, batch)
         norm = optimizer_step(t)
         t.step += 1
+        over = out_of_budget(t)
+        due = clock.save_due(c.save_every)
+        flags = {"interrupted": stop(), "time limit": over == "time limit", "cost limit": over == "cost limit",
+                 "save": t.layout.leads and due}  # fmt: skip
+        before = counts
+        loss, counts = parallel.agree(t.layout, loss, flags)
+        agreed = parallel.decided(counts if alone else before)
         if t.step % c.log_every == 0 or t.step == t.steps:
             row = metrics.log({
                 "step": t.step, "tokens": t.step * t.config.optim.batch_tokens, "train_loss": loss,
@@ -587,6 +738,11 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> s
             if row.get("skipped", 0) >= c.patience:
                 raise Diverged(f"{c.patience} steps in a row were not finite: lower --lr and --matrix-lr, or use fp32")
         pause = time.perf_counter()
+        watch.beat(t.step, "evaluate or save")
+        if c.check_every and t.step % c.check_every == 0:
+            parallel.check_copies(t.model, t.layout, t.step)
+            parallel.name_stragglers(t.layout, t.waited, bar.write)
+            t.waited = 0.0
         if t.step % eval_every == 0 and t.step < t.steps:
             found = evaluate_step(t, c.eval_tokens)
             metrics.log(None)
@@ -597,16 +753,40 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None]) -> s
             metrics.log(None)
             metrics.write({"step": t.step, "sample": sample_step(t)})
         if t.step < t.steps:
-            reason = reason or out_of_budget(t) or ("interrupted" if stop() else None)
-        if clock.save_due(c.save_every) and t.step < t.steps:
+            reason = reason or next((flag for flag in parallel.FLAGS[:3] if flag in agreed), None)
+        if (due if c.save_every.isdigit() else "save" in agreed) and t.step < t.steps and reason is None:
             metrics.log(None)  # a checkpoint of step s comes after every line of step s
-            saved = try_to_save(t, bar.write)
+            saved_step = try_to_save(t, bar.write, wait=False)
+        if profile is not None:
+            profile.step()
         clock.mark += time.perf_counter() - pause
+    if profile is not None:
+        profile.stop()
     metrics.log(None)
     bar.close()
-    if saved != t.step:
+    if saved_step != t.step:
         try_to_save(t, say)
     return reason
+
+
+def start_profile(t: Training, say: Callable[[str], None]):
+    """torch's profiler for `--profile N` steps after three, or None. It writes trace.json (with many ranks one a rank),
+    and says which operations took most of the device's time."""
+    if not t.config.train.profile:
+        return None
+    from torch import profiler
+
+    name = "trace.json" if t.layout.world == 1 else f"trace_rank{t.layout.rank}.json"
+
+    def write(p):
+        p.export_chrome_trace(str(t.out / name))
+        key = "self_cuda_time_total" if t.policy.device.startswith("cuda") else "self_cpu_time_total"
+        say(f"{p.key_averages().table(sort_by=key, row_limit=8, max_name_column_width=40)}\ntrace: {t.out / name}")
+
+    plan = profiler.schedule(wait=2, warmup=1, active=t.config.train.profile, repeat=1)
+    running = profiler.profile(schedule=plan, on_trace_ready=write)
+    running.start()
+    return running
 
 
 class Clock:
@@ -649,10 +829,10 @@ def out_of_budget(t: Training) -> str | None:
     return "cost limit" if c.max_cost and t.seconds / 3600 * c.price > c.max_cost else None
 
 
-def try_to_save(t: Training, say: Callable[[str], None]) -> int:
+def try_to_save(t: Training, say: Callable[[str], None], wait: bool = True) -> int:
     """Save, and return the step; a full disk is said (-1), because it must not end a run that could go on."""
     try:
-        save(t)
+        save(t, wait)
         return t.step
     except OSError as error:
         say(f"could not save step {t.step} ({error.strerror or error}); training goes on, older checkpoints are intact")
@@ -663,10 +843,13 @@ def finish(t: Training, reason: str | None) -> None:
     """The final evaluation on all held-out text, a last sample, summary.json and report.html."""
     metrics = Metrics(t)
     domains = evaluate_domains(t)
+    sample = sample_step(t) if t.config.train.samples else ""
     found = total(domains)
+    if not t.layout.leads:
+        return
     metrics.write({"step": t.step, "final": True, **found})
-    if t.config.train.samples:
-        metrics.write({"step": t.step, "final": True, "sample": sample_step(t)})
+    if sample:
+        metrics.write({"step": t.step, "final": True, "sample": sample})
     speeds = sorted(row["tokens_per_second"] for row in read_metrics(metrics.file) if "tokens_per_second" in row)
     summary = {
         **found, "domains": {name: to_bpb(c["nats"], c["bytes"]) for name, c in domains.items()},
@@ -685,6 +868,8 @@ def finish(t: Training, reason: str | None) -> None:
 
 def write_status(t: Training, status: str, reason: str = "", retry: bool = False) -> None:
     """status.json is what a wrapper script reads: running, done, preempted or failed; why; and whether to try again."""
+    if not t.layout.leads:
+        return
     row = {"status": status, "reason": reason, "retry": retry, "step": t.step, "steps": t.steps, "seconds": t.seconds}
     with suppress(OSError):  # a full disk: see try_to_save
         write_atomic(t.out / "status.json", json.dumps(row) + "\n")
@@ -698,6 +883,8 @@ def record_start(t: Training) -> None:
             done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
             return done.stdout.strip()
 
+    if not t.layout.leads:
+        return
     file = t.out / "environment.json"
     entries = read_json(file, [])
     entries.append({
@@ -706,7 +893,7 @@ def record_start(t: Training) -> None:
         "python": platform.python_version(), "torch": torch.__version__, "minigpt": __version__,
         "host": platform.node(), "system": platform.platform(), "device": t.policy.device,
         "threads": torch.get_num_threads(), "precision": t.policy.precision, "compile": t.policy.compile,
-        "micro_batch": t.micro_batch, "tokenizer": t.tokenizer.hash,
+        "micro_batch": t.micro_batch, "layout": str(t.layout), "tokenizer": t.tokenizer.hash,
         "data": data_hashes(t), "settings": dataclasses.asdict(t.config),
     })  # fmt: skip
     write_atomic(file, json.dumps(entries, indent=1) + "\n")

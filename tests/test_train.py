@@ -477,3 +477,25 @@ def test_the_model_learns(text, tmp_path):
     done = run(tiny(text, tmp_path / "run", steps=300))
     best = math.log2(len(WORDS)) / (np.mean([len(w) for w in WORDS]) + 1)
     assert best < done.summary["val_bpb"] < best * 1.15
+
+
+def test_profile_writes_a_trace_of_the_steps_asked_for(text, tmp_path):
+    said = []
+    train.pretrain(tiny(text, tmp_path / "run", profile=2, steps=8), say=said.append)
+    events = json.loads((tmp_path / "run/trace.json").read_text())["traceEvents"]
+    steps = {event["name"] for event in events if str(event.get("name", "")).startswith("ProfilerStep")}
+    assert len(steps) == 2 and any(event.get("name") == "aten::mm" for event in events)
+    assert any("Self CPU" in line and "trace.json" in line for line in said)
+
+
+def test_a_mistake_in_setup_is_in_the_status(text, tmp_path):
+    """A wrapper that reads status.json must not try again, and somebody else's finished run stays as it was."""
+    config = tiny(text, tmp_path / "run")
+    with pytest.raises(UserError, match="must be a multiple"):
+        run(replace(config, optim=replace(config.optim, batch_tokens=100)))
+    status = json.loads((tmp_path / "run/status.json").read_text())
+    assert (status["status"], status["retry"]) == ("failed", False) and "multiple" in status["reason"]
+    run(config)
+    with pytest.raises(UserError, match="already a run"):
+        run(config)
+    assert json.loads((tmp_path / "run/status.json").read_text())["status"] == "done"

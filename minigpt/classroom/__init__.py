@@ -16,6 +16,7 @@ _HOME = {
     "review": "reveal",
     "viz": "show",
     "shelf": "recorded redo model_from",
+    "ranks": "on_ranks",
 }
 _MODULE_OF = {name: module for module, names in _HOME.items() for name in names.split()}
 __all__ = sorted(["check", "progress", "review", *_MODULE_OF])

@@ -15,7 +15,7 @@ from . import _MODULE_OF as _CLASSROOM
 PACKAGE = Path(__file__).resolve().parents[1]
 VIEWS = "classroom.lens_view", "classroom.rope_view", "classroom.sampling_view"
 SHELF = "classroom.shelf", "classroom.ladder", "classroom.museum", "classroom.exhibits", "classroom.speedrun"
-SEEN = "classroom.viz", *VIEWS, *SHELF, "classroom.capstone"
+SEEN = "classroom.viz", *VIEWS, *SHELF, "classroom.capstone", "classroom.ranks"
 """The parts of the classroom that outputs depend on: pictures and views, and what is taken off the shelf."""
 
 
