@@ -100,7 +100,7 @@ def launched() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
-def join(config: TrainConfig, model: ModelConfig, say: Callable[[str], None] = print) -> Layout:
+def join_ranks(config: TrainConfig, model: ModelConfig, say: Callable[[str], None] = print) -> Layout:
     """Meet the other ranks and take a place in the mesh; alone without torchrun. UserError for sizes that do not fit.
 
     All ranks meet under a prefix of their own for each attempt: after a restart the old attempt's notes are still in
@@ -265,7 +265,7 @@ def parallelize(model: GPT, layout: Layout, *, compile: bool = False, activation
 
     The order is fixed, since each step wraps what the one before it made: tensor parallel, recomputing activations,
     compile, then FSDP2 or DDP. With a layout of shards the model must be on the meta device: no rank ever holds all of
-    it. `initialise` fills it.
+    it. `fill_weights` fills it.
 
     activations   keep all for backward; full: keep each block's input and compute the rest again; selective: keep
                   the results of matrix products and attention, recompute what is cheap
@@ -355,17 +355,17 @@ def apply_tensor_parallel(model: GPT, mesh: DeviceMesh) -> None:
     model.forward = forward
 
 
-def initialise(model: GPT, seed: int, device: str) -> None:
+def fill_weights(model: GPT, seed: int, device: str) -> None:
     """Give a model that is on the meta device its memory on `device`, and its weights: each is drawn whole from (seed,
     name), one at a time, and cut, so that every layout starts equal."""
     model.to_empty(device=device)
     model.tie()
     with torch.no_grad():
         for name, p in model.named_parameters():
-            piece(p).copy_(own_piece(initial_values(model.config, name, p.shape, seed).to(device), p))
+            local_piece(p).copy_(own_piece(initial_values(model.config, name, p.shape, seed).to(device), p))
 
 
-def piece(p: Tensor) -> Tensor:
+def local_piece(p: Tensor) -> Tensor:
     """What this rank holds of a parameter, as a plain tensor that shares its memory."""
     return p._local_tensor if isinstance(p, DTensor) else p
 
@@ -377,8 +377,8 @@ def own_piece(whole: Tensor, p: Tensor) -> Tensor:
     return distribute_tensor(whole, p.device_mesh, p.placements, src_data_rank=None)._local_tensor
 
 
-def wrap(local: Tensor, p: Tensor) -> Tensor:
-    """The inverse of `piece`: a tensor of this rank's size as the whole that it is a piece of."""
+def as_whole(local: Tensor, p: Tensor) -> Tensor:
+    """The inverse of `local_piece`: a tensor of this rank's size as the whole that it is a piece of."""
     if not isinstance(p, DTensor) or local.shape != p._local_tensor.shape:
         return local
     return DTensor.from_local(local, p.device_mesh, p.placements, run_check=False, shape=p.shape, stride=p.stride())
@@ -399,7 +399,7 @@ def micro_step(forward: nn.Module, layout: Layout, last: bool, unsharded: bool =
         yield
 
 
-def backward(loss: Tensor, layout: Layout) -> None:
+def backward_pass(loss: Tensor, layout: Layout) -> None:
     """The gradients of a loss. Under tensor parallelism plain tensors, such as the targets, count as equal copies."""
     if layout.sizes[2] == 1:
         loss.backward()
@@ -444,7 +444,7 @@ def hand_over(pairs: list[tuple[Tensor, Tensor]]) -> None:
     """
     for p, local in pairs:
         if p is not local:
-            local.grad, p.grad = piece(p.grad), None
+            local.grad, p.grad = local_piece(p.grad), None
 
 
 def gradient_norm(grads: list[tuple[Tensor, int]], layout: Layout) -> Tensor:
@@ -545,10 +545,10 @@ def pieces_group(layout: Layout):
     return layout.groups["model"] if layout.mode == "fsdp" else None
 
 
-def share(windows: list[int], layout: Layout) -> list[int]:
+def own_windows(windows: list[int], layout: Layout) -> list[int]:
     """This rank's part of the windows to evaluate; -1 fills up, so that all ranks make equally many forward passes.
 
-    >>> share([10, 11, 12], Layout(sizes=(2, 1, 1), place=(1, 0, 0)))
+    >>> own_windows([10, 11, 12], Layout(sizes=(2, 1, 1), place=(1, 0, 0)))
     [11, -1]
     """
     mine, most = windows[layout.data_rank :: layout.data_world], -(-len(windows) // layout.data_world)
@@ -589,8 +589,8 @@ def copy_to_cpu(tensor: Tensor, into: Tensor | None = None) -> Tensor:
     """A copy of this rank's piece, which training cannot change; a DTensor stays one, and so is saved as a piece.
     `into`: an earlier copy, whose memory is used again."""
     if into is None:
-        return wrap(piece(tensor).detach().to("cpu", copy=True), tensor)
-    piece(into).copy_(piece(tensor).detach())
+        return as_whole(local_piece(tensor).detach().to("cpu", copy=True), tensor)
+    local_piece(into).copy_(local_piece(tensor).detach())
     return into
 
 
@@ -626,7 +626,7 @@ def check_copies(model: GPT, layout: Layout, step: int) -> None:
     """Raise if ranks that should hold the same weights do not, naming those outside the largest group of equals."""
     if layout.world == 1:
         return
-    prints = gathered(layout, (layout.place, fingerprint([piece(p) for p in model.parameters()])))
+    prints = gathered(layout, (layout.place, fingerprint([local_piece(p) for p in model.parameters()])))
     by_place: dict[tuple, dict[int, list[int]]] = {}
     for rank, (place, found) in enumerate(prints):
         by_place.setdefault(tuple(place[1:]), {}).setdefault(found, []).append(rank)
@@ -665,7 +665,7 @@ def quick_product(device: str) -> float:
     return best
 
 
-class Watch:
+class StallWatch:
     """Ends this process when no step has finished for `patience` seconds, and says which ranks have not come so far.
 
     A collective that hangs would else hold all ranks for as long as somebody pays. Each rank leaves the number of its

@@ -45,7 +45,7 @@ from .files import write_atomic
 from .sampling import generate
 from .model import GPT
 from .optim import build_optimizers, first_decay_step, learning_rate
-from .parallel import Layout, piece, together
+from .parallel import Layout, local_piece, together
 from .precision import Policy, be_deterministic, choose, isolate_compile_cache
 from .prepare import open_data, prepare
 from .report import read_json, read_metrics
@@ -114,7 +114,7 @@ class Training:
     def pieces(self) -> list[tuple[Tensor, Tensor]]:
         """(parameter, what of it this rank holds and its optimizers move); one and the same tensor without shards."""
         if self.layout.mode != "none":
-            return [(p, piece(p)) for p in self.model.parameters()]
+            return [(p, local_piece(p)) for p in self.model.parameters()]
         return [(p, p) for o in self.optimizers for group in o.param_groups for p in group["params"]]
 
     @property
@@ -183,7 +183,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         model = GPT(config.model)
     options = dict(compile=policy.compile, activations=config.train.activations, precision=policy.precision)
     forward = parallel.parallelize(model, layout, **options)
-    parallel.initialise(model, config.optim.seed, policy.device)
+    parallel.fill_weights(model, config.optim.seed, policy.device)
     if layout.mode == "ddp":
         forward = parallel.replicate(model, layout)
     with together(layout):
@@ -222,8 +222,8 @@ def make_optimizers(model: GPT, config: OptimConfig, layout: Layout) -> list[tor
     """As `build_optimizers`, for the pieces that this rank holds."""
     if layout.mode == "none":
         return build_optimizers(model, config)
-    whole = {piece(p): p for p in model.parameters()}
-    return build_optimizers(model, config, piece, partial(parallel.SharedMuon, whole=whole, layout=layout))
+    whole = {local_piece(p): p for p in model.parameters()}
+    return build_optimizers(model, config, local_piece, partial(parallel.SharedMuon, whole=whole, layout=layout))
 
 
 def open_run_folder(out: Path, resume: bool) -> RunConfig | None:
@@ -290,7 +290,7 @@ def put_weights(model: GPT, tensors: dict[str, Tensor]) -> None:
     """Copy whole weights `model.<name>` into a model, each rank its pieces."""
     with torch.no_grad():
         for name, p in model.named_parameters():
-            piece(p).copy_(parallel.own_piece(tensors[f"model.{name}"].to(p.device), p))
+            local_piece(p).copy_(parallel.own_piece(tensors[f"model.{name}"].to(p.device), p))
 
 
 def pick_micro_batch(t: Training) -> int:
@@ -400,7 +400,7 @@ def forward_backward(t: Training, batch: Batch) -> Tensor:
         with parallel.micro_step(t.forward, t.layout, number == len(batch.micro), t.config.train.accumulate_unsharded):
             with t.policy.autocast():
                 loss = t.forward(inputs, targets, reduction="sum") / batch.valid
-            parallel.backward(t.scaler.scale(loss), t.layout)
+            parallel.backward_pass(t.scaler.scale(loss), t.layout)
         total += loss.detach()
     parallel.hand_over(t.pieces)
     return total
@@ -444,7 +444,7 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
     """The same by domain: {domain: {"nats": …, "bytes": …, "tokens": …}}."""
     count = t.val.windows if most_tokens is None else min(t.val.windows, max(1, most_tokens // t.config.model.context))
     windows = [i * t.val.windows // count for i in range(count)]
-    mine, rows = parallel.share(windows, t.layout), max(1, 8192 // t.config.model.context)
+    mine, rows = parallel.own_windows(windows, t.layout), max(1, 8192 // t.config.model.context)
 
     def read(group):
         inputs, targets = t.val.read([max(w, 0) for w in group])
@@ -499,7 +499,7 @@ def save(t: Training, wait: bool = True) -> Path:
     for optimizer in t.optimizers:
         for local, slots in optimizer.state.items():
             name, p = names[id(local)]
-            tensors |= {f"optim.{name}.{slot}": parallel.wrap(value, p) for slot, value in slots.items()}
+            tensors |= {f"optim.{name}.{slot}": parallel.as_whole(value, p) for slot, value in slots.items()}
     state = {
         "step": t.step, "steps": t.steps, "decay_start": t.decay_start, "seconds": t.seconds,
         "skipped": float(t.skipped), "scaler": t.scaler.state_dict(), "data": data_hashes(t),
@@ -523,7 +523,7 @@ def saved(t: Training) -> Path | None:
 
 
 def model_pieces(t: Training) -> list[tuple[Tensor, Tensor]]:
-    return [(p, piece(p)) for p in t.model.parameters()]
+    return [(p, local_piece(p)) for p in t.model.parameters()]
 
 
 def data_hashes(t: Training) -> list[str]:
@@ -540,11 +540,11 @@ def restore(t: Training, path: Path, state: dict) -> None:
     for key, shape, dtype in checkpoint.contents(path):
         if key.startswith("optim."):
             name, _, slot = key.removeprefix("optim.").rpartition(".")
-            p, local = named[name], piece(named[name])
+            p, local = named[name], local_piece(named[name])
             like_p = shape == p.shape
             value = torch.zeros_like(local) if like_p else torch.zeros(shape, dtype=dtype, device=local.device)
             owner[id(local)].state.setdefault(local, {})[slot] = value
-            tensors[key] = parallel.wrap(value, p)
+            tensors[key] = parallel.as_whole(value, p)
     checkpoint.read_into(path, tensors, t.layout.groups.get("save"))
     if state["data"] != data_hashes(t):
         raise UserError(f"--resume cannot change the data: {t.data.folder} holds other tokens than before.")
@@ -652,7 +652,7 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
     `stop` is asked once a step. `status.json` in the folder says how it ended: done; preempted (saved, run the same
     command again); failed, with the reason. Raises UserError, or Diverged after too many steps that were not finite.
     """
-    layout = parallel.join(config.train, config.model, say)
+    layout = parallel.join_ranks(config.train, config.model, say)
     try:
         return pretrain_rank(config, layout, stop, started, say if layout.leads else lambda sentence: None)
     finally:
@@ -679,7 +679,7 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
         raise
     write_status(t, "running")
     say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
-    watch = parallel.Watch(layout, config.train.stall)
+    watch = parallel.StallWatch(layout, config.train.stall)
     try:
         record_start(t)
         reason = loop(t, stop or (lambda: False), say, watch)
@@ -701,7 +701,7 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
     return run
 
 
-def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watch: parallel.Watch) -> str | None:
+def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watch: parallel.StallWatch) -> str | None:
     """Train; returns None at the horizon, else why it stopped. Saves before it returns.
 
     Ranks decide together: to stop and to save are flags in the one sum over ranks that each step makes, read when the

@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from minigpt import ModelConfig, OptimConfig, RunConfig, train
 from minigpt.config import DataConfig, TrainConfig
 from minigpt.model import GPT
-from minigpt.parallel import Layout, agree, initialise, micro_step, parallelize, place, replicate, wrap
+from minigpt.parallel import Layout, agree, as_whole, fill_weights, micro_step, parallelize, place, replicate
 
 STEPS = 20
 FLAGS = dict.fromkeys(("time limit", "cost limit", "interrupted", "save"), False)
@@ -79,7 +79,7 @@ def gradients(config: RunConfig, layout: Layout) -> dict[str, torch.Tensor]:
     t.batches.close()
     found = {}
     for (name, p), (_, local) in zip(t.model.named_parameters(), train.model_pieces(t)):
-        grad = wrap(local.grad, p)
+        grad = as_whole(local.grad, p)
         found[name] = (grad.full_tensor() if grad is not local.grad else grad).clone()
     return found
 
@@ -105,7 +105,7 @@ def count_bytes(recipe: str, mode: str, sizes: tuple[int, int, int], micro: int,
     with torch.device("meta"):
         model = GPT(c)
     forward = parallelize(model, layout)
-    initialise(model, 0, "cpu")
+    fill_weights(model, 0, "cpu")
     if mode == "ddp":
         forward = replicate(model, layout)
     tokens = torch.zeros(2, 9, dtype=torch.int64)

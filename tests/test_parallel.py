@@ -22,8 +22,8 @@ from minigpt import GPT, ModelConfig, UserError, train_bpe
 from minigpt.classroom import on_ranks
 from minigpt.checkpoint import list_checkpoints, load_checkpoint
 from minigpt.config import TrainConfig
-from minigpt.parallel import (Layout, Watch, check_copies, gradient_bytes, meeting_point, mesh_sizes, must_agree,
-                              name_stragglers, place, share, together)  # fmt: skip
+from minigpt.parallel import (Layout, StallWatch, check_copies, gradient_bytes, meeting_point, mesh_sizes, must_agree,
+                              name_stragglers, place, own_windows, together)  # fmt: skip
 from minigpt.shards import write_shards
 from minigpt.text.sources import Document
 from minigpt.tokenizer import END_OF_TEXT
@@ -161,7 +161,7 @@ def test_ranks_need_torchrun(monkeypatch):
 
 def test_share_gives_every_window_to_one_rank():
     windows = list(range(100, 111))
-    parts = [share(windows, Layout(sizes=(2, 2, 1), place=(r, s, 0))) for r in range(2) for s in range(2)]
+    parts = [own_windows(windows, Layout(sizes=(2, 2, 1), place=(r, s, 0))) for r in range(2) for s in range(2)]
     assert {len(part) for part in parts} == {3}
     assert sorted(w for part in parts for w in part if w >= 0) == windows
 
@@ -328,7 +328,7 @@ def test_mistakes_end_all_ranks_with_one_sentence(data, tmp_path):
 IMPORTS = """
 from dataclasses import replace
 from minigpt import GPT, ModelConfig, UserError
-from minigpt.parallel import Watch, check_copies, must_agree, name_stragglers, place, together
+from minigpt.parallel import StallWatch, check_copies, must_agree, name_stragglers, place, together
 """
 
 
@@ -384,7 +384,7 @@ def test_stragglers_and_ranks_that_differ_are_named():
 
 def hangs(rank, world):
     layout = replace(place("ddp", (world, 1, 1)), store=dist.distributed_c10d._get_default_store())
-    watch = Watch(layout, 1.5)
+    watch = StallWatch(layout, 1.5)
     for step in range(5):
         watch.beat(step)
         if rank == 1 and step == 4:

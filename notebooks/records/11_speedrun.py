@@ -25,17 +25,17 @@ OPTIM = dict(batch_tokens=768, optimizer="adamw", lr=1e-3, beta2=0.99, schedule=
              weight_decay=0.1)  # fmt: skip
 CHANGES = [  # name, steps, fields of the model, fields of the optimizer
     ("the recipe of GPT-2", 1800, {}, {}),
-    ("tokens instead of bytes", 700, dict(vocab_size=4096), {}),
-    ("Muon for the matrices", 170, {}, dict(optimizer="muon", matrix_lr=0.02)),
-    ("a higher rate for the rest", 70, {}, dict(lr=4e-3)),
-    ("RMSNorm, rotary positions, no biases", 64, dict(family="modern", norm_eps=1e-6), {}),
-    ("two layers of width 64", 98, dict(layers=2, width=64, heads=1, kv_heads=1, head_size=64, mlp_width=128), {}),
-    ("linear decay to zero", 92, {}, dict(schedule="wsd", warmup=0.02, final_lr=0.0, beta2=0.95)),
-    ("rates of 0.015 and 0.03", 54, {}, dict(lr=0.015, matrix_lr=0.03)),
-    ("momentum 0.5", 48, {}, dict(momentum=0.5)),
-    ("512 tokens a step", 66, {}, dict(batch_tokens=512)),
-    ("a context of 32", 72, dict(context=32), {}),
-    ("squared ReLU", 72, dict(activation="relu2"), {}),
+    ("tokens instead of bytes", 230, dict(vocab_size=4096), {}),
+    ("Muon for the matrices", 146, {}, dict(optimizer="muon", matrix_lr=0.02)),
+    ("a higher rate for the rest", 78, {}, dict(lr=4e-3)),
+    ("RMSNorm, rotary positions, no biases", 60, dict(family="modern", norm_eps=1e-6), {}),
+    ("two layers of width 64", 112, dict(layers=2, width=64, heads=1, kv_heads=1, head_size=64, mlp_width=128), {}),
+    ("linear decay to zero", 84, {}, dict(schedule="wsd", warmup=0.02, final_lr=0.0, beta2=0.95)),
+    ("rates of 0.015 and 0.03", 51, {}, dict(lr=0.015, matrix_lr=0.03)),
+    ("momentum 0.5", 46, {}, dict(momentum=0.5)),
+    ("512 tokens a step", 61, {}, dict(batch_tokens=512)),
+    ("a context of 32", 63, dict(context=32), {}),
+    ("squared ReLU", 66, dict(activation="relu2"), {}),
     ("ours", 72, dict(zero_init=True), {}),
 ]
 OTHERS = {  # each changes `ours`

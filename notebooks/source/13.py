@@ -74,7 +74,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads; live r
 # ## 1. A run in good health
 #
 # To see what is wrong you have to know what right looks like. The recipe: minigpt's GPT with two blocks of width 48 and a context of 32. A token is a byte, and with
-# `<|endoftext|>` the vocabulary has 257. A hundred steps of 512 tokens: books, plays, speeches. Two processes train together, each on half of every batch; such a process is called a *rank*, which
+# `<|endoftext|>` the vocabulary has 257. A hundred steps of 512 tokens: books, plays, speeches, dealt into eight files, *shards*, that are read in turn. In training, dropout sets a tenth of the activations to zero, each time another tenth. Two processes train together, each on half of every batch; such a process is called a *rank*, which
 # has nothing to do with the rank of a merge. Each cuts its half into four micro-batches. Their gradients are averaged over the ranks (an *all-reduce*), and both update their copy of the weights.
 #
 # **Predict.** What is the loss of the healthy run before its first update, in nats per token?
@@ -94,7 +94,7 @@ show_exhibit(0)
 # | `train` | loss of the batch, before its update, with dropout | starts near ln V, falls; neighbouring batches differ |
 # | `rank 0`, `rank 1` | its two halves | differ as two batches do |
 # | `val`, `val, rank 1` | held-out text, no dropout, with the weights of each rank | a little above `train`; both are *equal* |
-# | `grad norm` | length of the gradient before it is clipped to 1 | falls in the first steps; nan where a step was left out |
+# | `grad norm` | length of the gradient before it is clipped to 1 | falls in the first steps; a lone spike, as here at step 20, is no illness; nan where a step was left out |
 # | `rate` | the learning rate | what you meant: up, flat, down |
 # | `update/weight` | length of the update over length of the weights | a percent or so, and it follows the rate |
 # | `scale`, `skipped` | the loss scale, and how many steps were left out so far | doubles, and halves at a skip |
@@ -104,7 +104,7 @@ show_exhibit(0)
 #
 # The column that few people print is the **update-to-weight ratio**. The norm of the gradient says little with AdamW, which divides it away. The ratio says what was really done to the model.
 #
-# Nobody's healthy runs are equal. How different may two be, before one of them is ill?
+# With another seed a healthy run is another run. How different may two be, before one of them is ill?
 
 # %%
 record = recorded("13.museum")
@@ -130,7 +130,7 @@ for name, values in ends.items():
           f"95 of 100 new healthy runs end within ±{spread[name]:.2f}, says the interval")
 
 # %% [markdown]
-# The interval is wide, since three runs say little about how runs differ. It is what you have, though: a run that ends inside it is not ill by its losses. Keep both numbers in mind.
+# (For training, the end is the mean of the last eight batches, one of each shard.) The interval is wide, since three runs say little about how runs differ. It is what you have, though: a run that ends inside it is not ill by its losses. Keep both numbers in mind.
 
 # %% [markdown]
 # ## 2. Ask the cheap questions first
@@ -147,14 +147,14 @@ for name, values in ends.items():
 #
 # ([Karpathy 2019](https://karpathy.github.io/2019/04/25/recipe/) has such a list, and the advice to become one with the data. Its warning holds to this day: training fails silently.)
 #
-# The first six need no training. The museum can put most of them to any run; each answer is a sentence with numbers:
+# The first six need one step at most. The museum can put most of them to any run; each answer is a sentence with numbers:
 
 # %%
 for name, question in museum.EXPERIMENTS.items():
     print(f"{name:<25} {question}")
 
 # %% [markdown]
-# So turn the questions into checks. `FAILS` says, for each experiment, when its numbers cannot be right. No model has been trained for it, and none of the limits was tuned: they follow from what the numbers mean.
+# So turn the questions into checks. `FAILS` says, for each experiment, when its numbers cannot be right. The limits are round numbers, far from what a healthy run gives.
 
 # %%
 design = sum(p.numel() for p in museum.build(museum.healthy(), 0).parameters())
@@ -218,11 +218,11 @@ if here:
             color=[BLUE] * len(rows) + [GREY])  # fmt: skip
     ax.invert_yaxis()
     ax.set(xlabel="exhibits that fail this check", xlim=(0, 4), xticks=range(5))
-    show(fig, alt="Bars: each check is failed by one to three of the eighteen exhibits, so every "
-                  "one of them is needed; a grey bar of two exhibits passes them all.")  # fmt: skip
+    show(fig, alt="Bars: each check is failed by one to three of the eighteen exhibits; a grey "
+                  "bar says that two exhibits pass them all.")  # fmt: skip
 
 # %% [markdown]
-# That is the most useful result of this lesson. Nearly all of these mistakes could have been found on the morning before, in seconds, without training anything. And look at the bars: no check finds many. There is no master check, only a list, and you go through all of it.
+# That is the most useful result of this lesson. Nearly all of these mistakes could have been found on the morning before, in seconds, after a single step. And look at the bars: no check finds many. There is no master check, only a list, and you go through all of it.
 #
 # Two exhibits pass. Both break something that happens only *later* in a run. What could that be? A checklist ends where time begins.
 #
@@ -252,26 +252,26 @@ log = museum.log(14)
 print(f"{log.val_loss[-1] / math.log(2):.2f} bits per byte, after {log.tokens[-1]:,.0f} tokens")
 
 # %% [markdown]
-# People who guessed English letter by letter, with a hundred letters before each, needed between 0.6 and 1.3 bits a letter ([Shannon 1951](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x)). A model with two blocks and 32 bytes of context that needs a third of that has not understood English. It has been told the answer.
+# From people who guessed letter by letter, a hundred letters known, Shannon put English between 0.6 and 1.3 bits a letter ([Shannon 1951](https://doi.org/10.1002/j.1538-7305.1951.tb01366.x)). A model with two blocks and 32 bytes of context that needs a third of the lower number has not understood English. It has been told the answer.
 #
-# Now the list, and it comes *before* the next look at the log: everything that makes a loss too small. For each candidate, what else would be true?
+# Now the list, and it comes *before* the next look at the log: everything that makes a loss too small. Here `targets_not_shifted`, `val_in_train`, `duplicated_data` and `future_leak`. What else would each of them show?
 #
-# | candidate | what else it would show | and does it? |
-# |---|---|---|
-# | `targets_not_shifted` | targets equal to inputs; with a tied head already at step 0 a loss below ln V, for a token's vector resembles itself | no: the targets are shifted, and step 0 is near ln V |
-# | `val_in_train` | `val` falls *below* `train`; other held-out text is bad | no: both are low together |
-# | `duplicated_data` | `train` falls, `val` rises | no |
-# | `future_leak` | everything is low: training text, held-out text, any text | yes |
-#
-# This is a **differential diagnosis**: not "what could it be?" but "what would each of them show that the others would not?". Three are excluded by the log alone.
-#
-# **Predict.** Which cause is it?
+# **Predict.** With your four answers, go back to the log. Which cause is it?
 
 # %%
 guess = None
 reveal("13.p3", guess)
 
 # %% [markdown]
+# | candidate | what else it would show | and does it? |
+# |---|---|---|
+# | `targets_not_shifted` | targets equal to inputs; with a tied head already at step 0 a loss below ln V, for a token's vector resembles itself | no: the targets are shifted, and step 0 is near ln V |
+# | `val_in_train` | `val` falls far *below* `train`; other held-out text is bad | no: they end together, near 0.15 |
+# | `duplicated_data` | `train` falls, `val` rises | no: both fall |
+# | `future_leak` | everything is low: training text, held-out text, any text | yes |
+#
+# This is a **differential diagnosis**: not "what could it be?" but "what would each of them show that the others would not?". Three are excluded by the log alone.
+#
 # One candidate left is still no proof: the list may be incomplete. So ask a question to which *only this* cause gives another answer. Change the later half of a text, and see whether the logits of the earlier half move. By hand, on fresh weights:
 
 # %%
@@ -306,7 +306,7 @@ show(fig, alt="By position, how far the logits move when only tokens from 16 on 
 assert (ill > 1e-4).sum() == 2 and well.max() < 1e-4
 
 # %% [markdown]
-# Position 15 sees token 16 in either block. Position 14 sees position 15 in the second block, which saw token 16 in the first: a receptive field, as in lesson 06, in the wrong direction. That the number of positions is the number of blocks tells you *where* the leak is: in the mask of each block, and by one.
+# Position 15 sees token 16 in either block. Position 14 sees position 15 in the second block, which saw token 16 in the first: a receptive field, as in lesson 06, in the wrong direction. Two positions in two blocks: the leak is by one in each (or by two in one of them).
 #
 # The repair is one part of the recipe. Write it, put it in, and run the whole thing. A repair that has not been run is an opinion:
 
@@ -345,9 +345,9 @@ assert gap < 1e-3 and healthy.val_loss[-1] > 2
 show_exhibit(2)
 
 # %% [markdown]
-# The loss rises, and there are many candidates. Before the table, what the log says about each:
+# The loss rises, and there are many candidates. What does the log say about each?
 #
-# - `rate_too_high`: the column `rate` is as planned. But is the plan right? The update-to-weight ratio is larger than in the healthy run, though not by much.
+# - `rate_too_high`: the column `rate` is as planned. But is the plan right? The update-to-weight ratio is about twice the healthy run's until step 40.
 # - `no_warmup`: no. The rate begins small.
 # - `bad_init`: no. The loss at step 0 is near ln V.
 # - `fp16_overflow`: no nan in the losses; steps are left out, as they should be.
@@ -364,9 +364,9 @@ for name, some in (("exhibit 2", log), ("healthy", museum.log(0))):
 assert all(a < b for a, b in zip(log.grad_norm[:9], log.grad_norm[1:10]))
 
 # %% [markdown]
-# The healthy gradient shrinks as the model learns. Here the norm grows in every step, as a sum of gradients does that mostly agree. Two candidates are left, and a hunch is not a proof: a rate that is too high can also lead to large gradients. Which question separates them?
+# The healthy gradient shrinks as the model learns. Here the norm grows in each of the ten steps, as a sum of gradients does that mostly agree. Two candidates are left, and a hunch is not a proof: a rate that is too high can also lead to large gradients. Which question separates them?
 #
-# **Predict.** The candidates are `rate_too_high` and `no_zero_grad`. Which experiment decides: "loss_at_step_0", "lower_rate", "gradient_per_micro_batch", "backward_twice" or "largest_gradient"?
+# **Predict.** The candidates are `rate_too_high` and `no_zero_grad`. Which experiment has an answer that only `no_zero_grad` would give: "loss_at_step_0", "lower_rate", "gradient_per_micro_batch", "backward_twice" or "largest_gradient"?
 
 # %%
 guess = None
@@ -376,9 +376,9 @@ reveal("13.p5", guess)
 print(museum.experiment(2, "lower_rate"), museum.experiment(2, "backward_twice"), sep="\n\n")
 
 # %% [markdown]
-# The first answer does not decide anything. At a thirtieth of the rate everything is slow, this run as well as the healthy one; and if it had helped, that would prove little, because a lower rate makes nearly every mistake hurt less. It is the experiment that everybody does first.
+# The first answer speaks against `rate_too_high`, for then the slower run would be ahead. It says nothing *for* `no_zero_grad`: the healthy run is behind at a thirtieth of its rate, too. And had the lower rate helped, other causes would be left, for it also softens a missing warm-up, or damage that adds up. It is the experiment that everybody does first.
 #
-# The second decides. The same batch, no update in between, and the gradient doubles, then triples. Nobody took the old one away.
+# The second decides for one cause. The same batch, no update in between, and the gradient doubles, then triples. Nobody took the old one away.
 #
 # You can work this out *before* you ask, for all candidates and all questions: a **deciding experiment** is a column in which they differ. The museum's record knows what each cause answers:
 
@@ -399,7 +399,7 @@ show(fig, alt="Six causes in rows, five questions in columns; bright where the a
 print("marks in each row:", dict(zip(candidates, answers.sum(1).astype(int).tolist())))
 
 # %% [markdown]
-# Read it by columns. A column that is bright in one row decides for or against that cause. A row without any mark is a cause that none of these questions finds: you need another one, or simply the column of the log that shows it.
+# Bright: unlike the healthy run's answer. Read it by columns. A column that is bright in one row decides for or against that cause. A row without any mark is a cause that none of these questions finds: you need another one, or simply the column of the log that shows it.
 #
 # What has the mistake done to the optimizer? The sum of all gradients so far, clipped: that is momentum (lesson 08) that never fades. It holds the direction of step 0 as dear as that of step 90.
 #
@@ -491,10 +491,12 @@ ticks = [-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8]
 ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 ax.minorticks_off()
 ax.set_yticks(range(len(order)), order)
-ax.set(xlabel="bits per byte above the healthy run; grey: healthy runs", ylabel="exhibit")
+ax.set(xlabel="bits per byte above the healthy run; "
+              "grey: healthy runs (wide: training, narrow: validation)", ylabel="exhibit")  # fmt: skip
 ax.legend(frameon=False, loc="lower right")
-show(fig, alt="Exhibits sorted by how far their validation loss ends above the healthy one: some "
-              "far below zero, a group in the grey around zero, others up to several bits above.")
+show(fig, alt="Exhibits sorted by how far their validation loss ends above the healthy one, on a "
+              "scale that is linear up to half a bit: three far below zero, a group in the grey "
+              "around zero, others up to several bits above.")
 
 # %%
 both = sorted(set(inside["training"]) & set(inside["validation"]))
@@ -511,14 +513,14 @@ assert len(both) >= 4
 # %% [markdown]
 # Three groups, and each needs another habit.
 #
-# - **Far to the right**: you will notice. The question is only which cause.
-# - **Far to the left**: you will be pleased. Be alarmed. A validation loss this far below healthy runs is a mistake in what is measured. It is never luck.
+# - **Right of the grey**: you will notice. The question is only which cause.
+# - **Left of it**: you will be pleased. Be alarmed. A validation loss this far below healthy runs is a mistake in what is measured, and not luck.
 # - **In the grey**: no loss will tell you, however long you look. Some of these mistakes do cost something, which only a comparison seed by seed shows (lesson 06); some cost nothing *here*. That is no acquittal: this is one small size and a hundred steps. A missing warm-up, a drifting rank or a gradient that is too large is forgiven at one scale and not at another, and an evaluation
 # that adds noise makes every later comparison worse.
 #
 # ## 6. What to print in every run
 #
-# Which columns would have shown them all? Take a rule for each column, as plain as possible, and go through the eighteen logs column by column. A rule must not go off in healthy runs, so a second healthy run, with another seed, has to pass.
+# Which columns would have shown them all? Take a rule for each column, as plain as possible, mostly a distance from the healthy run, and go through the eighteen logs column by column. A rule must not go off in healthy runs, so a second healthy run, with another seed, has to pass.
 
 # %%
 def running_median(values, width=8):
@@ -617,7 +619,8 @@ assert stairs["validation loss"] >= 4 and len(left) <= 2
 
 # %%
 alarms = {k: sum(museum.signatures(museum.log(k)).values()) for k in (0, *museum.NUMBERS)}
-print(f"recorded, seed 0: healthy run {alarms.pop(0)} alarms; exhibits: {Counter(alarms.values())}")
+print(f"recorded, seed 0: {alarms.pop(0)} alarms in the healthy run; "
+      f"{sum(alarms.values())} in {len(alarms)} exhibits, one in each")
 assert set(alarms.values()) == {1}
 for cause in ("future_leak", "no_zero_grad"):
     rule, k = SIGNATURES[cause], hung[cause]
@@ -640,9 +643,9 @@ for cause in sorted(CAUSES):
     print(f"{cause:<25} {CAUSES[cause]}")
 
 # %% [markdown]
-# For each exhibit you hand in a cause, one experiment that decides, and the repaired part, as a triple. Work as on the tours: `show_exhibit(7)`, the five lines, then *one* `print(museum.experiment(7, …))`, then the repair. `museum.Parts` says what each part does when it is whole. The command line has the same: `python -m minigpt museum 7`.
+# For each exhibit you hand in a cause, one experiment that decides, and the repaired part, as a triple. Work as on the tours: `show_exhibit(7)`, a list of candidates, then *one* `print(museum.experiment(7, …))`, then the repair. `museum.Parts` says what each part does when it is whole. The command line has the same: `python -m minigpt museum 7`.
 #
-# > **Your turn: 13.1 `exhibit_1` to the last, `exhibit_18`** (8 min each; exhibits 1, 6 and 13 are core). Exhibits 2 and 14 are those of the tours. The last one is unaided: the assistant stays off.
+# > **Your turn: 13.1 `exhibit_1` to the last, `exhibit_18`** (6 to 12 min each; exhibits 1, 6 and 13 are core). Exhibits 2 and 14 are those of the tours. The last one is unaided: the assistant stays off.
 #
 # When you have solved some, add their numbers here, and read their labels:
 

@@ -168,11 +168,12 @@ check("08.momentum_step", momentum_step)
 g = torch.Generator().manual_seed(2)
 start, velocity = torch.randn(3, 5, generator=g), torch.zeros(3, 5)
 weight, theirs = start, torch.nn.Parameter(start.clone())
-sgd = torch.optim.SGD([theirs], lr=0.05, momentum=0.9)
+sgd = torch.optim.SGD([theirs], lr=0.01, momentum=0.9)
 for _ in range(100):
     theirs.grad = torch.randn(3, 5, generator=g)
-    weight, velocity = momentum_step(weight, theirs.grad, velocity, 0.05, 0.9)
+    weight, velocity = momentum_step(weight, theirs.grad, velocity, 0.01, 0.9)
     sgd.step()
+assert (weight - theirs).abs().max() < 1e-6
 print(f"after 100 steps: largest difference to torch.optim.SGD {(weight - theirs).abs().max():.0e}")
 
 velocity = torch.zeros(())
@@ -218,7 +219,7 @@ print(f"a gradient of 1 in each of 60 steps: velocity {velocity:.2f}")
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# There are two clocks and two copies (section 3). The means that go on into the next step are the plain ones; the
+# There are two copies of each mean (section 3). The means that go on into the next step are the plain ones; the
 # corrected ones are used for this step and thrown away. A mean that begins at zero holds only the share 1 − beta^t of
 # real gradients, and dividing by the share repairs it. `eps` comes after the root. Decay acts on the weight directly,
 # with the rate, and is not divided by anything.
@@ -279,7 +280,7 @@ for _ in range(100):
     theirs.grad = torch.randn(3, 5, generator=g)
     weight, state = adamw_step(weight, theirs.grad, state, 0.01, (0.9, 0.95), 1e-8, 0.1)
     adamw.step()
-assert (weight - theirs).abs().max() < 1e-5
+assert (weight - theirs).abs().max() < 1e-6
 print(f"after 100 steps: largest difference to torch's AdamW {(weight - theirs).abs().max():.0e}")
 
 # %% [markdown]

@@ -27,8 +27,8 @@ from ..exhibits import CAUSES, EXHIBITS
 from . import Exercise, Mutant, Prediction, Property, Question
 
 DECIDING: dict[int, tuple[str, ...]] = {
-    1: ("fresh_text", "repeat_rate"), 2: ("backward_twice",), 3: ("show_a_batch",), 4: ("compare_ranks",),
-    5: ("lower_rate",), 6: ("show_a_batch", "fresh_text"), 7: ("same_twice",),
+    1: ("fresh_text", "repeat_rate"), 2: ("backward_twice",), 3: ("show_a_batch", "loss_at_step_0"),
+    4: ("compare_ranks",), 5: ("lower_rate",), 6: ("show_a_batch", "fresh_text"), 7: ("same_twice",),
     8: ("texts_per_batch", "show_a_batch"), 9: ("count_parameters",), 10: ("largest_gradient",),
     11: ("repeat_rate", "show_a_batch"), 12: ("loss_at_step_0",), 13: ("gradient_per_micro_batch",),
     14: ("change_the_future",), 15: ("go_on",), 16: ("loss_by_shard",), 17: ("lower_rate",),
@@ -148,6 +148,16 @@ def windows(rows: int, tokens: int, seed: int = 13) -> Tensor:
     return made
 
 
+def at_last(part: str, probe: Callable) -> Callable:
+    """A probe that is used once all others of the part are content, and gives "" before."""
+
+    def asked(value):
+        right, others = getattr(museum.healthy(), part), (p for p in PROBES[part].values() if p is not asked)
+        return probe(value) if all(other(value) == other(right) for other in others) else ""
+
+    return asked
+
+
 def near(low: float, high: float) -> Callable:
     """A number as it is; one of those that will do, as such."""
     return lambda value: "healthy" if low <= float(value) <= high else spell(float(value))
@@ -155,18 +165,30 @@ def near(low: float, high: float) -> Callable:
 
 TRAINING = [("books", [5, 6, 5, 8]), ("drama", [2, 1]), ("books", [3, 4, 9])]
 HELD_OUT = [("", [10, 11]), ("", [12])]
+SHARED = [("books", [5, 10, 8]), ("drama", [2, 12])]
+"""Training documents with tokens that held-out ones have, too."""
 
 
 def to_train_on(training: list, validation: list) -> Callable:
-    """A probe of `documents`: what it gives, whatever their order, and whether it leaves its arguments alone."""
+    """A probe of `documents`: what it gives, whatever their order."""
 
     def probe(value):
         mine, held = [(d, list(ids)) for d, ids in training], [(d, list(ids)) for d, ids in validation]
         given = [[str(domain), [int(i) for i in ids]] for domain, ids in value(mine, held, np.random.default_rng(7))]
-        changed = "" if (mine, held) == (training, validation) else ", and its arguments are changed"
-        return spell(sorted(given)) + changed
+        return spell(sorted(given))
 
     return probe
+
+
+def afterwards(value) -> str:
+    """A probe of `documents`: what the caller finds in its lists."""
+    mine, held = ([(d, list(ids)) for d, ids in known] for known in (TRAINING, HELD_OUT))
+    list(value(mine, held, np.random.default_rng(7)))
+    if (mine, held) == (TRAINING, HELD_OUT):
+        return "as they were"
+    if (sorted(mine), sorted(held)) == (sorted(TRAINING), sorted(HELD_OUT)):
+        return "changed: in another order"
+    return f"changed: now {spell(sorted(mine))} and {spell(sorted(held))}"
 
 
 def zeroed(*numbers: float) -> Callable:
@@ -180,6 +202,13 @@ def zeroed(*numbers: float) -> Callable:
     return probe
 
 
+def in_a_view(value) -> str:
+    """A probe of `zero_grad`: the middle of a tensor that others hold, too."""
+    memory = torch.tensor([1.0, 2.0, 3.0, 4.0])
+    value(memory[1:3])
+    return spell(memory)
+
+
 def split(rows: int, tokens: int) -> Callable:
     """A probe of `shift`."""
 
@@ -188,6 +217,12 @@ def split(rows: int, tokens: int) -> Callable:
         return f"inputs {spell(inputs)}, targets {spell(targets)}"
 
     return probe
+
+
+def long_split(value) -> str:
+    """A probe of `shift`: windows longer than the run's."""
+    inputs, targets = value(windows(1, 40))
+    return f"{inputs.shape[1]} inputs and {targets.shape[1]} targets"
 
 
 @cache
@@ -264,22 +299,32 @@ def each_once(count: int) -> Callable:
 
 def mixed(value) -> str:
     """A probe of `order`: do neighbours stay together, does the beginning stay at the beginning, and do sixteen in a
-    row come from everywhere?"""
+    row come from everywhere? In words that do not depend on how long a block is."""
     order = places(value, 300, 4)
+    steps = np.diff(order)
     reach = float(np.mean([np.std(order[i : i + 16]) for i in range(0, len(order) - 15, 16)]) / np.std(np.arange(300)))
-    together = float(np.mean(np.abs(np.diff(order)) <= 2))
+    together = float(np.mean(np.abs(steps) <= 2))
     drift = float(np.corrcoef(order, np.arange(len(order)))[0, 1])
-    return "mixed" if together < 0.1 and abs(drift) < 0.3 and reach > 0.8 else (
-        f"{together:.0%} beside a neighbour, drift {drift:.1f}, a batch reaches {reach:.0%}")
+    ((step, often),) = Counter(steps.tolist()).most_common(1)
+    if abs(step) > 1 and often > len(steps) / 2:
+        return "most are equally far from the one before"
+    if together < 0.1 and abs(drift) < 0.3 and reach > 0.8:
+        return "mixed"
+    way = ", the first at the beginning" if drift > 0.9 else ", the last at the beginning" if drift < -0.9 else ""
+    if together > 0.99:
+        return f"all beside a neighbour, {'forwards' if step > 0 else 'backwards'}"
+    if together > 0.5:
+        return f"most beside a neighbour{way}"
+    return f"mixed in part{way}" if way or reach > 0.8 else "sixteen in a row come from one stretch"
 
 
 def repeatable(value) -> str:
-    same = np.array_equal(places(value, 40, 5), places(value, 40, 5))
+    same = np.array_equal(places(value, 300, 5), places(value, 300, 5))
     return "one seed: the same order" if same else "one seed: two orders"
 
 
 def varied(value) -> str:
-    same = np.array_equal(places(value, 40, 5), places(value, 40, 6))
+    same = np.array_equal(places(value, 300, 5), places(value, 300, 6))
     return "two seeds: the same order" if same else "two seeds: two orders"
 
 
@@ -313,11 +358,19 @@ def count_tied(value) -> str:
     return f"{len(list(model.parameters()))} tensors, logits {list(logits.shape)}"
 
 
+def ruled(value, *call) -> tuple:
+    """What a `scaler` says; an error if it says it in another order."""
+    scale, good, go = value(*call)
+    if isinstance(scale, (bool, np.bool_)):
+        raise TypeError("the first of the three is True or False, and no scale")
+    return scale, good, go
+
+
 def scaled(*call) -> Callable:
     """A probe of `scaler`."""
 
     def probe(value):
-        scale, good, go = value(*call)
+        scale, good, go = ruled(value, *call)
         return f"scale {spell(float(scale))}, {spell(int(good))} finite, {'a step' if go else 'left out'}"
 
     return probe
@@ -327,12 +380,17 @@ def forty_steps(value) -> str:
     """A probe of `scaler`: forty steps in a row, two of which overflow."""
     scale, good, done = 1024.0, 0, 0
     for step in range(40):
-        scale, good, go = value(scale, good, step not in (3, 22))
+        scale, good, go = ruled(value, scale, good, step not in (3, 22))
         done += bool(go)
     return f"scale {spell(float(scale))}, {done} steps made"
 
 
-@lru_cache(maxsize=3)
+def far_out(value) -> str:
+    """A probe of `scaler`: scales that no run here has."""
+    return f"{scaled(1048576.0, 14, True)(value)}; {scaled(1.0, 5, False)(value)}"
+
+
+@lru_cache(maxsize=6)  # three of an answer, three of the healthy run
 def begun(value, seed: int, again: bool = False) -> GPT:
     """A model that an `init` has filled. `again`: another one, of the same seed."""
     model = GPT(ModelConfig(layers=2, width=32, heads=2, kv_heads=2, head_size=16, mlp_width=80, context=16,
@@ -379,6 +437,30 @@ def seeds(value) -> str:
     return f"one seed: {'the same' if same[0] else 'other'} weights, two seeds: {'the same' if same[1] else 'other'}"
 
 
+def left_over(value) -> str:
+    """A probe of `init`: does what stood in the matrices before matter?"""
+    models = []
+    for number in (-0.5, 0.5):
+        model = GPT(ModelConfig(layers=1, width=8, heads=2, kv_heads=2, head_size=4, mlp_width=6, context=5,
+                                vocab_size=11))  # fmt: skip
+        with torch.no_grad():
+            for p in model.parameters():
+                p.fill_(number if p.ndim > 1 else 1.0)
+        torch.manual_seed(7)
+        value(model, 0)
+        models.append(model)
+    count = sum(not torch.equal(p, q) for p, q in zip(*(model.parameters() for model in models)))
+    return f"in {count} parameters something is left of it" if count else "nothing is left of it"
+
+
+def large_enough(value) -> str:
+    """A probe of `init`: the matrices but those that write into the residual stream. In the museum, 0.06 ends about
+    where the exhibit ends, and 0.05 or less above it."""
+    sizes = [float(p.detach().std()) for name, p in begun(value, 0).named_parameters()
+             if p.ndim > 1 and not name.endswith(("attn.out.weight", "mlp.down.weight"))]  # fmt: skip
+    return "large enough" if min(sizes) > 0.052 else "too small for this width and rate"
+
+
 def gathered(*numbers: float) -> Callable:
     """A probe of `accumulate`: the number, and what arrives at each micro-batch on the way back."""
 
@@ -406,20 +488,23 @@ PROBES: dict[str, dict[str, Callable]] = {
     "documents": {
         "three documents of two kinds": to_train_on(TRAINING, HELD_OUT),
         "one document, nothing held out": to_train_on([("speeches", [7])], []),
-        "no document": to_train_on([], HELD_OUT),
+        "no document": to_train_on([], HELD_OUT), "tokens that are held out, too": to_train_on(SHARED, HELD_OUT),
+        "the lists that were handed in": afterwards,
     },
     "zero_grad": {
         "gradients [1, -2, 0.5, 0, 3]": zeroed(1, -2, 0.5, 0, 3), "gradients [-4]": zeroed(-4),
         "gradients [2, infinity, nan]": zeroed(2, math.inf, math.nan),
+        "[1, 2, 3, 4], of which 2 and 3 are the gradients": in_a_view,
     },
-    "shift": {"windows of 1 x 2": split(1, 2), "windows of 3 x 6": split(3, 6), "windows of 2 x 9": split(2, 9)},
+    "shift": {"windows of 1 x 2": split(1, 2), "windows of 3 x 6": split(3, 6), "windows of 2 x 9": split(2, 9),
+              "a window of 40": long_split},
     "reduced": {"reduced": near(1, 1)},
     "rate": {"rate": near(0.00499, 0.01501)},
     "warmup": {"warmup": near(0.0499, 0.2001)},
     "ticks": {"ticks": near(1, 1)},
     "encode_validation": {
         "bytes as tokens, two texts": encoded(0, "the cat", "é"), "other ids and merges": encoded(1, "the then", "ha"),
-        "one text, empty": encoded(0, ""), "no text": encoded(1),
+        "one text, empty": encoded(0, ""), "no text": encoded(1), "spaces and a capital": encoded(0, " A\n", "\tb "),
     },
     "evaluation": {
         "a model in training": modes, "a model in evaluation": modes_again, "training goes on": training_afterwards,
@@ -434,10 +519,13 @@ PROBES: dict[str, dict[str, Callable]] = {
         "scaler(512, 13, True)": scaled(512.0, 13, True),
         "scaler(512, 14, True)": scaled(512.0, 14, True), "scaler(4096, 9, False)": scaled(4096.0, 9, False),
         "scaler(8, 14, False)": scaled(8.0, 14, False), "scaler(2, 0, False)": scaled(2.0, 0, False),
-        "forty steps, two overflow": forty_steps,
+        "forty steps, two overflow": forty_steps, "large and small scales": at_last("scaler", far_out),
     },
     "resume": {f"resume({n})": lambda value, n=n: spell(value(n)) for n in (25, 0, 1, 50, 75, 1000)},
-    "init": {"loss at step 0": first_loss, "matrices": spread, "norm gains": gains, "seeds": seeds},
+    "init": {
+        "loss at step 0": first_loss, "matrices": spread, "norm gains": gains, "seeds": seeds,
+        "what was there": left_over, "size of the matrices": at_last("init", large_enough),
+    },
     "accumulate": {
         "losses [1, 2, 4, 9]": gathered(1, 2, 4, 9), "losses [5]": gathered(5),
         "losses [3, 0, 6, 6, 1, 2]": gathered(3, 0, 6, 6, 1, 2),
@@ -630,9 +718,6 @@ ASKED_HERE: dict[tuple[int, str], tuple[str, str]] = {
     (3, "change_the_future"): (
         "the mask is tested, which excludes one rival and says nothing of the targets",
         "A mask may be whole and the task still trivial. What do you look at to see the task?"),
-    (3, "loss_at_step_0"): (
-        "the first loss is asked for, which is strange here and does not say why",
-        "Which two rows of text must you lay beside each other?"),
     (4, "same_twice"): (
         "one evaluation is made twice, which shows dropout; you suspect two sets of weights",
         "Which two things would you compare directly?"),
@@ -839,6 +924,7 @@ ONCE = "How often should each training document be in the result, and what else 
 WHOLE = "How much of each document does the run need?"
 ALONE = "Whose lists are these, and what does the caller find in them afterwards?"
 PAIRS = "What does the table of parts say that this part gives back?"
+SAME = "Two texts both have the letter e. Does one of them give the other away?"
 DOCUMENTS: tuple[Broken, ...] = (
     ("none", "lambda documents, validation, rng: None", "nothing comes back", PAIRS),
     ("shuffles_in_place", "lambda documents, validation, rng: rng.shuffle(documents)",
@@ -879,6 +965,35 @@ DOCUMENTS: tuple[Broken, ...] = (
      "What is it that must not be there twice, a token or a document?"),
     ("pops", "def repair(documents, validation, rng):\n    documents.pop()\n    return documents",
      "a document is taken out of the caller's list", ALONE),
+    ("shuffles_and_returns", "def repair(documents, validation, rng):\n    rng.shuffle(documents)\n"
+     "    return documents",
+     "the caller's own list is put into another order", ALONE),
+    ("empties", "def repair(documents, validation, rng):\n"
+     "    return [documents.pop(0) for _ in range(len(documents))]",
+     "the documents are taken out of the caller's list, one after the other", ALONE),
+    ("appends", "def repair(documents, validation, rng):\n    for _, ids in documents:\n        ids.append(256)\n"
+     "    return documents", "an end of text is put into the caller's documents", ALONE),
+    ("shares_no_token", """\
+def repair(documents, validation, rng):
+    held = {i for _, ids in validation for i in ids}
+    return [(d, ids) for d, ids in documents if held.isdisjoint(ids)]""",
+     "a document is dropped as soon as it has one token that a held-out document has, too", SAME),
+    ("cuts_tokens", """\
+def repair(documents, validation, rng):
+    held = {i for _, ids in validation for i in ids}
+    return [(d, [i for i in ids if i not in held]) for d, ids in documents]""",
+     "the tokens of the held-out documents are cut out of the training documents, wherever they stand", SAME),
+    ("shortest", """\
+def repair(documents, validation, rng):
+    shortest = min(len(ids) for _, ids in documents)
+    return [(d, ids[:shortest]) for d, ids in documents]""",
+     "all documents are cut to the length of the shortest", WHOLE),
+    ("half_chosen", "lambda documents, validation, rng: "
+     "[documents[i] for i in rng.choice(len(documents), len(documents) // 2, replace=False)]",
+     "half of the documents are drawn, and the others are lost", ONCE),
+    ("half_permuted", "lambda documents, validation, rng: "
+     "[documents[i] for i in rng.permutation(len(documents))[: len(documents) // 2]]",
+     "half of the documents are drawn, and the others are lost", ONCE),
 )  # fmt: skip
 
 BROKEN: dict[int, tuple[Broken, ...]] = {
@@ -938,6 +1053,9 @@ def repair(documents, validation, rng):
          "Into what are the next gradients to be added?"),
         ("negated", "lambda gradients: gradients.neg_()", "the gradients change their sign",
          "How much of the last step's gradient should be left?"),
+        ("data", "def repair(gradients):\n    gradients.data = torch.zeros_like(gradients)",
+         "the tensor gets memory of its own, and the gradients stay where they were",
+         "Others look into the same memory. What do they see afterwards?"),
     ),
     3: (
         ("as_found", "lambda windows: (windows[:, :-1], windows[:, :-1])", "the targets are the inputs",
@@ -964,6 +1082,13 @@ def repair(documents, validation, rng):
         ("inputs_whole", "lambda windows: (windows, windows[:, 1:])",
          "there is one input more than there are targets",
          "A window has T + 1 tokens. How many inputs does that make?"),
+        ("fixed_length", "lambda windows: (windows[:, :32], windows[:, 1:33])",
+         "the length of a window is a number in the code", "What do you do with a window of 10 tokens, or of 40?"),
+        ("inputs_rolled", "lambda windows: (windows[:, :-1], windows[:, :-1].roll(-1, dims=1))",
+         "the targets are the inputs turned round, so that the last one is the first token",
+         "Which token follows the last input, and where in the window does it stand?"),
+        ("rows_and_tokens", "lambda windows: (windows[:-1, :-1], windows[1:, :-1])",
+         "sequences are shifted and not tokens", "Along which dimension does time run?"),
         ("last_only", "lambda windows: (windows[:, :-1], windows[:, -1:])",
          "only the last token is a target", "How many predictions does a sequence of T tokens make?"),
         ("flat", "lambda windows: (windows[:, :-1].flatten(), windows[:, 1:].flatten())",
@@ -1042,6 +1167,11 @@ def repair(documents, validation, rng):
          "Which row of the healthy run has the peak?"),
         ("loss", "3.13", "a loss is taken for the rate", "From which column did you take the number?"),
         ("factor", "30", "the factor is handed in, not the rate", "What is the rate, once divided by your factor?"),
+        ("factor_40", "40", "the factor is handed in, not the rate", "What is the rate, once divided by your factor?"),
+        ("fraction", "1 / 30", "the fraction is handed in that the rate is to be multiplied by",
+         "A fraction of what is the rate that you want?"),
+        ("fraction_40", "1 / 40", "the fraction is handed in that the rate is to be multiplied by",
+         "A fraction of what is the rate that you want?"),
         ("text", '"0.01"', "a string stands for a number", "Which type has a number?"),
         ("function", "lambda step: 0.01 * min(1, step / 10)", "a schedule is written where a peak is asked for",
          "What does the table of parts say of this part: a number or a function?"),
@@ -1094,8 +1224,16 @@ def repair(tokenizer, texts):
          "each text gets an end-of-text token that it had not", "How many ids has a text of no characters?"),
         ("eot_first", "lambda tokenizer, texts: [[tokenizer.eot] + tokenizer.encode(text) for text in texts]",
          "each text begins with a token that it had not", "How many ids has a text of no characters?"),
-        ("lower", "lambda tokenizer, texts: [tokenizer.encode(text.lower() + ' ') for text in texts]",
+        ("lower", "lambda tokenizer, texts: [tokenizer.encode(text.lower()) for text in texts]",
          "the text is changed before it is encoded", "Is it the held-out text that you encode?"),
+        ("strip", "lambda tokenizer, texts: [tokenizer.encode(text.strip()) for text in texts]",
+         "the text is changed before it is encoded", "Is it the held-out text that you encode?"),
+        ("strip_and_lower", "lambda tokenizer, texts: [tokenizer.encode(text.strip().lower()) for text in texts]",
+         "the text is changed before it is encoded", "Is it the held-out text that you encode?"),
+        ("plus_33", "lambda tokenizer, texts: [[(i + 33) % 257 for i in tokenizer.encode(text)] for text in texts]",
+         "one and the same number is added to each id", "Is it off by as much for a space as for a letter?"),
+        ("minus_33", "lambda tokenizer, texts: [[(i - 33) % 257 for i in tokenizer.encode(text)] for text in texts]",
+         "one and the same number is added to each id", "Is it off by as much for a space as for a letter?"),
         ("stripped", "lambda tokenizer, texts: [tokenizer.encode(text)[:-1] for text in texts]",
          "the last token of each text is lost", "How many ids should a text of one token have?"),
         ("shifted", "lambda tokenizer, texts: [[i + 1 for i in tokenizer.encode(text)] for text in texts]",
@@ -1258,8 +1396,11 @@ def repair(windows, rng):
          "Of which type is a place?"),
         ("argmax", "lambda windows, rng: int(rng.integers(windows))", "one place comes back instead of an order",
          "How many places does an order of N windows have?"),
-        ("interleaved", "lambda windows, rng: np.argsort(np.arange(windows) % 7, kind='stable')",
-         "every seed gives the same order", "What is the generator for that is handed over?"),
+        ("interleaved", "lambda windows, rng: np.argsort(np.arange(windows) % 16, kind='stable')",
+         "the windows are dealt out in turn, as cards are, and nothing is left to chance",
+         "What is the generator for that is handed over?"),
+        ("whole_batches", "lambda windows, rng: rng.permutation(windows // 16 * 16)",
+         "the number of windows is rounded down to whole batches", "Which numbers do N windows have?"),
     ),
     9: (
         ("as_found", "def repair(model):\n"
@@ -1442,6 +1583,41 @@ def repair(scale, good, finite):
         return False, scale / 2, 0
     return (True, scale, good + 1) if good + 1 < 15 else (True, 2 * scale, 0)""",
          "the three results are in another order", "In which order does the table of parts name them?"),
+        ("ceiling", """\
+def repair(scale, good, finite):
+    if not finite:
+        return scale / 2, 0, False
+    return (scale, good + 1, True) if good + 1 < 15 else (min(2 * scale, 65536.0), 0, True)""",
+         "the scale is held below a limit of its own",
+         "What ends at 65,504: the scale, or a gradient times the scale?"),
+        ("ceiling_fp16", """\
+def repair(scale, good, finite):
+    if not finite:
+        return scale / 2, 0, False
+    return (scale, good + 1, True) if good + 1 < 15 else (min(2 * scale, 65504.0), 0, True)""",
+         "the scale is held below a limit of its own",
+         "What ends at 65,504: the scale, or a gradient times the scale?"),
+        ("floor", """\
+def repair(scale, good, finite):
+    if not finite:
+        return max(scale / 2, 1.0), 0, False
+    return (scale, good + 1, True) if good + 1 < 15 else (2 * scale, 0, True)""",
+         "the scale never falls below 1", "What if the gradients overflow at a scale of 1, too?"),
+        ("count_goes_on", """\
+def repair(scale, good, finite):
+    if not finite:
+        return scale / 2, 0, False
+    return (scale if (good + 1) % 15 else 2 * scale), good + 1, True""",
+         "the count is not set back when the scale doubles", "What is handed over in the step after the doubling?"),
+        ("own_count", """\
+def repair(scale, good, finite, count=[0]):
+    count[0] = count[0] + 1 if finite else 0
+    if count[0] == 15:
+        count[0] = 0
+        return 2 * scale, 0, True
+    return scale if finite else scale / 2, count[0], finite""",
+         "the rule counts for itself, and does not look at the count that is handed over",
+         "Your function is called for another run. What does it remember?"),
         ("only_scale", "lambda scale, good, finite: scale if finite else scale / 2",
          "only the scale comes back", "How many things does the next step need?"),
     ),
@@ -1624,6 +1800,39 @@ def repair(model, seed):
     for p in model.parameters():
         torch.nn.init.uniform_(p, 0.0, 0.16, generator=g) if p.ndim > 1 else torch.nn.init.ones_(p)""",
          "all weights are positive", "Many products of positive numbers: can their sum be small?"),
+        ("gpt", """\
+def repair(model, seed):
+    g = torch.Generator().manual_seed(seed)
+    for p in model.parameters():
+        torch.nn.init.normal_(p, 0.0, 0.02, generator=g) if p.ndim > 1 else torch.nn.init.ones_(p)""",
+         "the matrices are too small for this width and rate, as those of a far wider model would be",
+         "How large is a sum of 48 products of such numbers, and how large one of 768?"),
+        ("minigpt", """\
+def repair(model, seed):
+    from minigpt.model import init_weights
+    init_weights(model, seed)""",
+         "the matrices are too small for this width and rate, as those of a far wider model would be",
+         "How large is a sum of 48 products of such numbers, and how large one of 768?"),
+        ("scaled", """\
+def repair(model, seed):
+    for p in model.parameters():
+        p.data.mul_(0.08 if p.ndim > 1 else 1.0)""",
+         "what is in the matrices is made smaller, and the seed decides nothing",
+         "What is in the matrices before your function, and who put it there?"),
+        ("embed_small", """\
+def repair(model, seed):
+    g = torch.Generator().manual_seed(seed)
+    torch.nn.init.normal_(model.embed.weight, 0.0, 0.08, generator=g)""",
+         "only the embedding is drawn, and the other matrices keep what they had",
+         "Which matrices does your function fill, and what is in the others?"),
+        ("one_generator", """\
+def repair(model, seed, known=[]):
+    if not known:
+        known.append(torch.Generator().manual_seed(seed))
+    for p in model.parameters():
+        torch.nn.init.normal_(p, 0.0, 0.08, generator=known[0]) if p.ndim > 1 else torch.nn.init.ones_(p)""",
+         "the generator goes on where the last call left it",
+         "Your function is called twice with one seed. Where does the generator stand the second time?"),
         ("gains_small", """\
 def repair(model, seed):
     g = torch.Generator().manual_seed(seed)
@@ -1640,6 +1849,8 @@ def repair(model, seed):
          "By how many numbers must a sum be divided to be their mean?"),
         ("eight", "lambda losses: losses.sum() / 8", "the sum is divided by the micro-batches of all ranks",
          "Who averages over the ranks afterwards?"),
+        ("both_ranks", "lambda losses: losses.sum() / (2 * len(losses))",
+         "the sum is divided by the micro-batches of all ranks", "Who averages over the ranks afterwards?"),
         ("tokens", "lambda losses: losses.sum() / 64", "the sum is divided by the number of tokens, once more",
          "Of what is each of these losses already a mean?"),
         ("sixteen", "lambda losses: losses.sum() / 16", "the sum is divided by the number of sequences",
@@ -1722,6 +1933,8 @@ def repair(model, seed):
          "each position sees the future: rows and columns have changed places", "Is the query the row or the column?"),
         ("one_off", "lambda T: torch.arange(T)[:, None] + 1 >= torch.arange(T)", "each position sees the next token",
          "What may position 0 see?"),
+        ("fixed_size", "lambda T: torch.ones(32, 32, dtype=torch.bool).tril()",
+         "the size of the mask is a number in the code", "Which shape has the mask of T positions?"),
         ("larger", "lambda T: torch.ones(T + 1, T + 1, dtype=torch.bool).tril()",
          "the mask has a row and a column too many",
          "Which shape has the mask of T positions?"),
@@ -1946,13 +2159,15 @@ def repair(model, seed):
     g = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, p in model.named_parameters():
-            p.copy_(torch.ones_like(p) if p.ndim == 1 else 0.05 * torch.randn(p.shape, generator=g))
+            p.copy_(torch.ones_like(p) if p.ndim == 1 else 0.07 * torch.randn(p.shape, generator=g))
             if name.endswith(("attn.out.weight", "mlp.down.weight")):
                 p.zero_()"""
 INIT_WEIGHTS = """\
 def repair(model, seed):
     from minigpt.model import init_weights
-    init_weights(model, seed)"""
+    init_weights(model, seed)
+    for p in model.parameters():
+        p.data.mul_(4 if p.ndim > 1 else 1)"""
 LOOPED_MASK = """\
 def repair(T):
     mask = torch.zeros(T, T, dtype=torch.bool)
@@ -2317,11 +2532,11 @@ PREDICTIONS = {
         "sees that.",
     ),
     "13.p5": Prediction(
-        "Candidates rate_too_high and no_zero_grad. Which experiment decides: loss_at_step_0, lower_rate, "
-        "gradient_per_micro_batch, backward_twice or largest_gradient?",
+        "Candidates rate_too_high and no_zero_grad. Which experiment has an answer that only no_zero_grad would give: "
+        "loss_at_step_0, lower_rate, gradient_per_micro_batch, backward_twice or largest_gradient?",
         lambda: "backward_twice",
         "Ask for what only one of them changes: whether a second pass over the same batch gives the same gradient. A "
-        "lower rate hurts less under most mistakes.",
+        "lower rate can speak against rate_too_high; for no_zero_grad it says nothing.",
     ),
     "13.p6": Prediction(
         "Every gradient is four times too large; clip 1, AdamW. Is the validation loss at the end worse by more than "
