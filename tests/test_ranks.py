@@ -1,4 +1,7 @@
 """`on_ranks`: a function from a notebook on several real processes."""
+import linecache
+import time
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from matplotlib.figure import Figure
 
 from minigpt import UserError
 from minigpt.classroom import on_ranks
-from minigpt.classroom.ranks import decode, encode, script_of, timeline
+from minigpt.classroom.ranks import decode, encode, script_of, source_of, timeline
 
 
 def double(x):
@@ -29,6 +32,13 @@ def fails(rank, world):
 def hangs(rank, world):
     if rank == 0:
         dist.barrier()
+    else:
+        time.sleep(100)
+
+
+def leaves_early(rank, world):
+    if rank == 0:
+        dist.barrier()
 
 
 def test_ranks_talk_and_return():
@@ -43,8 +53,13 @@ def test_the_first_failure_is_told():
 
 
 def test_a_rank_that_waits_for_ever_is_named():
-    with pytest.raises(RuntimeError, match="rank 0.* had not returned: do all ranks make the same collective"):
+    with pytest.raises(RuntimeError, match="rank 0, 1 had not returned: do all ranks make the same collective"):
         on_ranks(2, hangs, timeout=15)
+
+
+def test_a_rank_whose_partner_has_left_fails():
+    with pytest.raises(RuntimeError, match="(?s)rank 0 failed.*dist.barrier"):
+        on_ranks(2, leaves_early)
 
 
 def test_no_ranks():
@@ -79,6 +94,17 @@ def test_the_script_is_what_one_would_write():
     compile(script, "script", "exec")
     assert "dist.init_process_group" in script
     assert script.index("def double") < script.index("import GPT") < script.index("def add_up")
+
+
+def test_a_class_of_a_notebook_travels():
+    """A cell is compiled from text that only linecache knows."""
+    cell = ("import torch\n\n\nclass Both(torch.autograd.Function):\n    @staticmethod\n    def forward(ctx, x):\n"
+            "        return x + 1\n\n\ny = 3\n")  # fmt: skip
+    linecache.cache["<cell 7>"] = len(cell), None, cell.splitlines(True), "<cell 7>"
+    space = {"__name__": "__main__"}
+    exec(compile(cell, "<cell 7>", "exec"), space)
+    text = source_of(space["Both"])
+    assert text.startswith("class Both") and text.endswith("return x + 1")
 
 
 def test_timeline_draws_every_event():

@@ -10,8 +10,10 @@
 The ranks are real: processes with memory of their own, which talk through gloo, one thread each. All of this is what
 you would write in a script and start by hand; `script_of` shows it.
 """
+import ast
 import inspect
 import json
+import linecache
 import os
 import signal
 import subprocess
@@ -51,7 +53,6 @@ if __name__ == "__main__":
     except BaseException:
         (folder / f"{{rank}}.error").write_text(traceback.format_exc())
         raise
-    dist.barrier()
     dist.destroy_process_group()
 """
 
@@ -108,9 +109,30 @@ def stop(process: subprocess.Popen) -> None:
 
 def script_of(function, *needs) -> str:
     """The script that `on_ranks` gives to torchrun."""
-    parts = [need if isinstance(need, str) else textwrap.dedent(inspect.getsource(need)).rstrip() for need in needs]
-    return IMPORTS + "\n\n\n".join(["", *parts, textwrap.dedent(inspect.getsource(function)).rstrip()]) + MAIN.format(
-        name=function.__name__)  # fmt: skip
+    parts = [need if isinstance(need, str) else source_of(need) for need in (*needs, function)]
+    return IMPORTS + "\n\n\n".join(["", *parts]) + MAIN.format(name=function.__name__)
+
+
+def source_of(thing) -> str:
+    """The source text of a function or class, also of a class that a notebook's cell defines, which `inspect` cannot
+    find: it is looked for in the cell of one of its methods."""
+    try:
+        return textwrap.dedent(inspect.getsource(thing)).rstrip()
+    except (OSError, TypeError):
+        methods = [part.__code__ for part in map(inspect.unwrap, map(unbound, vars(thing).values())) if
+                   inspect.isfunction(part)]  # fmt: skip
+        for code in methods:
+            cell = "".join(linecache.getlines(code.co_filename))
+            for node in ast.walk(ast.parse(cell)):
+                if isinstance(node, ast.ClassDef) and node.name == thing.__name__:
+                    first = min([node.lineno, *(d.lineno for d in node.decorator_list)])
+                    return "\n".join(cell.splitlines()[first - 1 : node.end_lineno])
+        raise
+
+
+def unbound(part):
+    """The function inside a static method or class method."""
+    return part.__func__ if isinstance(part, (staticmethod, classmethod)) else part
 
 
 def encode(value) -> str:
@@ -160,4 +182,4 @@ def timeline(ax, events: list[tuple[int, str, float, float]], colors: dict[str, 
     ax.set(yticks=ranks, yticklabels=[f"rank {rank}" for rank in ranks], xlabel="milliseconds")
     ax.invert_yaxis()
     ax.grid(axis="y", visible=False)
-    ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.25), ncols=len(kinds), frameon=False)
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(kinds), frameon=False)
