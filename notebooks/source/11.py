@@ -171,7 +171,7 @@ reveal("11.p1", guess, stable_rank(mean))
 
 # %%
 noise = torch.randn(mean.shape, generator=g)
-fig, ax = figure(width=6.2, height=2.7)
+fig, ax = figure(width=5.8, height=2.5)
 lines = (("momentum", mean, BLUE, "-"), ("AdamW's step", step_adamw, VERMILLION, "--"),
          ("random numbers", noise, GREY, ":"))  # fmt: skip
 for name, matrix, color, style in lines:
@@ -239,7 +239,7 @@ tests = {}
 for steps in (40, 160):
     other = fresh()
     tests[steps] = rising_rate(other, adam_for(other), steps=steps)
-fig, ax = figure(width=6.2, height=2.7)
+fig, ax = figure(width=5.8, height=2.5)
 looks = (ORANGE, "--"), (BLUE, "-")
 for (steps, (rates, losses)), (color, style) in zip(tests.items(), looks):
     ax.semilogx(rates, smooth(losses), style, color=color, label=f"{steps} steps")
@@ -351,7 +351,7 @@ guess = None
 reveal("11.p2", guess, "late" if scales[200] > scales[0] else "early")
 
 # %%
-fig, axes = figure(width=8, height=2.8, columns=2)
+fig, axes = figure(width=7.2, height=2.5, columns=2)
 tokens = 2 * T * np.array([1, 2, 4, 8, 16, 32])
 for step, color, marker in ((0, BLUE, "o"), (200, VERMILLION, "s")):
     norms, signal, variance = measured[step]
@@ -448,7 +448,7 @@ print(f"fewest tokens {fewest:,.0f}, fewest steps {fewest / critical:.0f}")
 
 # %%
 curve = np.geomspace(200, 12_000, 50)
-fig, ax = figure(width=6.2, height=3)
+fig, ax = figure(width=6, height=2.6)
 for i in range(needed.shape[1]):
     ax.loglog(steps_needed[:, i], needed[:, i], "o", color=BLUE, mfc="white")
 total = fewest * (1 + curve / critical)
@@ -554,7 +554,7 @@ def on_values(s, coefficients, steps):
 
 # %%
 s = torch.logspace(-3.5, 0, 800)
-fig, axes = figure(width=6.8, height=2.4, columns=2, sharey=True)
+fig, axes = figure(width=6.4, height=2.3, columns=2, sharey=True)
 titles = ("1.5 σ - 0.5 σ³", "Jordan et al.'s quintic")
 for ax, coefficients, title in zip(axes, (CUBIC, JORDAN), titles):
     for steps, color, style in ((1, ORANGE, ":"), (3, VERMILLION, "--"), (5, BLUE, "-")):
@@ -603,7 +603,7 @@ U64, _, Vh64 = torch.linalg.svd(G.double(), full_matrices=False)
 torch.testing.assert_close(newton_schulz(G.double(), 50, CUBIC), U64 @ Vh64, atol=1e-4, rtol=0)
 
 # %%
-fig, ax = figure(width=6.2, height=2.7)
+fig, ax = figure(width=5.8, height=2.5)
 lines = (("momentum", G, BLUE, "-"), ("AdamW's step", step_adamw, VERMILLION, "--"),
          ("orthogonalised", newton_schulz(G), GREEN, "-."))  # fmt: skip
 for name, matrix, color, style in lines:
@@ -814,12 +814,11 @@ guess = None
 reveal("11.p6", guess, reached.mean())
 
 # %%
-fig, axes = figure(width=7.6, height=2.8, columns=2)
+fig, axes = figure(width=7.2, height=2.6, columns=2)
 for name, color, marker in (("adamw", BLUE, "o"), ("muon", VERMILLION, "s")):
     swept = [arm for arm in full[name] if "rest" not in arm]
     peaks = [float(arm.split()[1]) for arm in swept]
-    means = np.array([final(arm).mean() for arm in swept])
-    halves = np.array([half_width(final(arm)) for arm in swept])
+    means, halves = np.array([(final(arm).mean(), half_width(final(arm))) for arm in swept]).T
     axes[0].errorbar(peaks, means, yerr=halves, fmt=marker + "-", color=color, capsize=3)
     axes[0].annotate(name, (peaks[0], means[0]), (0, 9), textcoords="offset points", color=color)
     x, mean_loss, (low, high) = (f(best[name]) for f in (rates.x, rates.mean, rates.band))
@@ -909,7 +908,7 @@ def change_of_output(C, rule, rate=0.01):
 
 # %%
 widths = (32, 64, 128, 256, 512, 1024)
-fig, ax = figure(width=6.2, height=2.7)
+fig, ax = figure(width=5.8, height=2.5)
 rules = (("Adam", BLUE, "o-"), ("Adam, rate / width", GREEN, "s--"), ("Muon", VERMILLION, "^:"))
 for rule, color, style in rules:
     changed = [change_of_output(C, rule) for C in widths]
@@ -982,7 +981,7 @@ shift = {rule: optimum(rule, 64) / optimum(rule, 512 if rule != "muon" else 256)
 reveal("11.p7", guess, shift["standard"])
 
 # %%
-fig, axes = figure(width=7.8, height=2.7, columns=3, sharey=True)
+fig, axes = figure(width=7, height=2.3, columns=3, sharey=True)
 titles = {"standard": "one rate for all", "muP": "µP: / width inside", "muon": "Muon inside"}
 styles = ((64, ORANGE, "o:"), (128, GREEN, "s-."), (256, PURPLE, "^--"), (512, BLUE, "D-"))
 for ax, (rule, title) in zip(axes, titles.items()):
@@ -1124,7 +1123,7 @@ def ratio(measure, before, after):
 
 
 # %%
-fig, ax = figure(width=8.6, height=4.2)
+fig, ax = figure(width=6.4, height=3.3)
 print(f"{'':<38}{'seconds, 3 seeds':>21}   times as fast")
 for row, arm in enumerate(way):
     told = ratio(times, way[row - 1], arm) if row else "the start"
@@ -1132,7 +1131,7 @@ for row, arm in enumerate(way):
     color = BLUE if "faster" in told else VERMILLION if "slower" in told else GREY
     ax.barh(row, end - start, left=start, color=color, alpha=0.6)
     ax.plot(times[arm], [row] * len(times[arm]), "k.", markersize=4)
-    ax.text(max(start, *times[arm]) * 1.1, row, told, va="center", size=8)
+    ax.text(max(start, *times[arm]) * 1.1, row, f"× {told.split()[0]}" if row else "", va="center")
     print(f"{arm:<38}{'  '.join(f'{t:5.1f}' for t in times[arm]):>21}   {told}")
 ax.set_yticks(range(len(way)), [*way[:-1], "zero initialisation: ours"])
 ax.set(xscale="log", xlabel="seconds to the target", xlim=(1, 2000))
@@ -1202,7 +1201,7 @@ halves = half_width(differences.transpose(2, 0, 1))
 significant = ((means + halves) < 0).any(1).mean()
 
 # %%
-fig, ax = figure(width=7, height=3)
+fig, ax = figure(width=5.6, height=2.4)
 bins = np.linspace(-2.5, 2.5, 60)
 ax.hist(won, bins, color=VERMILLION, alpha=0.7)
 ax.hist(again, bins, color=BLUE, histtype="step", linewidth=2)

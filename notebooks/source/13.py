@@ -491,8 +491,8 @@ ticks = [-4, -2, -1, -0.5, 0, 0.5, 1, 2, 4, 8]
 ax.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
 ax.minorticks_off()
 ax.set_yticks(range(len(order)), order)
-ax.set(xlabel="bits per byte above the healthy run; "
-              "grey: healthy runs (wide: training, narrow: validation)", ylabel="exhibit")  # fmt: skip
+ax.set(ylabel="exhibit", xlabel="bits per byte above the healthy run; "
+       "grey: healthy runs (wide: training, narrow: validation)")  # fmt: skip
 ax.legend(frameon=False, loc="lower right")
 show(fig, alt="Exhibits sorted by how far their validation loss ends above the healthy one, on a "
               "scale that is linear up to half a bit: three far below zero, a group in the grey "
