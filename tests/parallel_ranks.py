@@ -48,7 +48,7 @@ def config(folder: Path, name: str, recipe: str, micro: int, **flags) -> RunConf
         model, DataConfig(data=str(folder / "data")),
         # a higher rate would make AdamW amplify rounding: GPT-2's key biases have a gradient of zero but for rounding
         OptimConfig(seed=3, steps=STEPS, batch_tokens=16 * 24, optimizer=optimizer, matrix_lr=0.03,
-                    lr=0.01 if optimizer == "muon" else 0.003),
+                    lr=0.01 if optimizer == "muon" else 0.001),
         TrainConfig(out=str(folder / "runs" / f"{name} {recipe} {micro} {flags}"), device="cpu", precision="fp32",
                     compile="off", samples=0, micro_batch=micro, **flags),
     )  # fmt: skip

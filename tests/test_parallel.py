@@ -104,7 +104,7 @@ def test_targets_are_counted_without_reading(data):
     for step in range(5):
         windows = shards.batch(1, step, 16)
         counts = [(shards.read([w])[1] != -100).sum() for w in windows]
-        assert shards.targets(windows) == sum(counts) and len(set(counts)) > 2
+        assert shards.targets(windows) == sum(counts) and len(set(counts)) > 1
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
