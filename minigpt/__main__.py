@@ -40,9 +40,7 @@ def pretrain(argv: list[str]) -> int:
         raise UserError("--resume needs --out, the run folder to continue in.")
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
-    from_torchrun = "TORCHELASTIC_RUN_ID" in os.environ
-    leads = os.environ.get("RANK", "0") == "0"
-    preparing = None if from_torchrun else begin_to_prepare(config)
+    preparing = None if from_torchrun() else begin_to_prepare(config)
     import torch._dynamo  # noqa: F401  (the first optimizer would import it, when there is nothing to wait for)
 
     from .train import Diverged, Run, pretrain
@@ -63,12 +61,22 @@ def pretrain(argv: list[str]) -> int:
     try:
         run = pretrain(config, stop=lambda: stopping, started=STARTED)
     except Diverged as error:
-        if leads:
+        if leads():
             print(f"minigpt: {error}.", file=sys.stderr)
-        return 0 if from_torchrun else 3
-    if leads and run.status.get("reason") != "interrupted":
+        return 0 if from_torchrun() else 3
+    if leads() and run.status.get("reason") != "interrupted":
         print_result(Run.load(run.folder))
-    return 0 if from_torchrun or run.status.get("status") == "done" else 75
+    return 0 if from_torchrun() or run.status.get("status") == "done" else 75
+
+
+def from_torchrun() -> bool:
+    """Whether this process is one of torchrun's ranks; `parallel.launched` needs torch, which not every verb loads."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def leads() -> bool:
+    """Rank 0, or a process that is alone: the one that speaks."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def begin_to_prepare(config: RunConfig) -> subprocess.Popen | None:
@@ -318,16 +326,16 @@ def main(argv: list[str] | None = None) -> int:
             return VERBS[verb](rest)
         return parse(VERBS[verb], rest, verb)
     except UserError as error:
-        if os.environ.get("RANK", "0") == "0":
+        if leads():
             print(f"minigpt: {error}", file=sys.stderr)
-        return 0 if "TORCHELASTIC_RUN_ID" in os.environ else 2  # a crash is what torchrun starts again
+        return 0 if from_torchrun() else 2  # a crash is what torchrun starts again
     except KeyboardInterrupt:
         return 130
 
 
 if __name__ == "__main__":
     code = main()
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # threads that still wait would abort a rank whose interpreter goes away
+    if from_torchrun():  # threads that still wait would abort a rank whose interpreter goes away
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

@@ -1,6 +1,8 @@
 """Settings of every test process; they must stand before anything imports torch, and reach the processes a test
 starts. And the planted lesson, which three files of tests share."""
 import os
+import subprocess
+from contextlib import contextmanager
 
 import pytest
 
@@ -10,6 +12,19 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # the reference tokenizer must not fork threads under xdist
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test may reach for the network
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+
+@contextmanager
+def small_disk(folder, size: str):
+    """A disk of its own, of this size, mounted at `folder`; the test is skipped where mounting is not allowed."""
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @pytest.fixture

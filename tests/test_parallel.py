@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
+from conftest import small_disk
 from parallel_ranks import LAYOUTS, MODERN, PARTS, RECIPES, STEPS, TRADED
 from safetensors.torch import load_file
 
@@ -31,12 +32,13 @@ from minigpt.tokenizer import END_OF_TEXT
 HERE = Path(__file__).parent
 
 
-def torchrun(ranks: int, *command, timeout: float = 600, **options) -> subprocess.CompletedProcess:
+def torchrun(ranks: int, *command, options: tuple = ()) -> dict:
+    """What `subprocess.run` and `Popen` need to start so many ranks: args, env, cwd."""
     path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    return subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}",
-                           *map(str, command)], capture_output=True, text=True, env=env, timeout=timeout,
-                          cwd=HERE.parent, **options)  # fmt: skip
+    return {"args": [sys.executable, "-m", "torch.distributed.run", "--standalone", *options,
+                     f"--nproc-per-node={ranks}", *map(str, command)],
+            "env": os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+            "cwd": HERE.parent, "text": True}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,9 +60,9 @@ def found(data) -> dict[str, dict]:
     """What all layouts found, by "layout | recipe | accumulation"."""
     script, all_found = HERE / "parallel_ranks.py", {}
     for world in LAYOUTS:
-        done = torchrun(world, script, data) if world > 1 else subprocess.run(
-            [sys.executable, script, data], env=os.environ | {"PYTHONPATH": str(HERE.parent)}, capture_output=True,
-            text=True)  # fmt: skip
+        alone = {"args": [sys.executable, script, data], "env": os.environ | {"PYTHONPATH": str(HERE.parent)}}
+        start = torchrun(world, script, data) if world > 1 else alone | {"text": True}
+        done = subprocess.run(**start, capture_output=True)
         assert not done.returncode, done.stderr[-3000:]
         all_found |= json.loads((data / f"found_{world}.json").read_text())
     return all_found
@@ -197,10 +199,10 @@ def pretrain(data: Path, out: Path, *flags) -> list[str]:
             *map(str, flags)]  # fmt: skip
 
 
-def run(ranks: int, data: Path, out: Path, *flags, **options) -> subprocess.CompletedProcess:
+def run(ranks: int, data: Path, out: Path, *flags) -> subprocess.CompletedProcess:
     command = pretrain(data, out, *flags)
     if ranks > 1:
-        return torchrun(ranks, *command, **options)
+        return subprocess.run(**torchrun(ranks, *command), capture_output=True, timeout=600)
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=HERE.parent)
 
@@ -282,10 +284,8 @@ def test_a_machine_that_is_taken_away(data, tmp_path):
 
 
 def start(ranks: int, command: list[str], *options) -> subprocess.Popen:
-    env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(HERE.parent)}
-    return subprocess.Popen([sys.executable, "-m", "torch.distributed.run", "--standalone", *options,
-                             f"--nproc-per-node={ranks}", *command], env=env, cwd=HERE.parent, text=True,
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)  # fmt: skip
+    return subprocess.Popen(**torchrun(ranks, *command, options=options), stdout=subprocess.DEVNULL,
+                            stderr=subprocess.PIPE)  # fmt: skip
 
 
 def ranks_of(process: subprocess.Popen) -> list[int]:
@@ -409,16 +409,9 @@ def test_a_busy_port_is_one_sentence(monkeypatch):
 
 
 def test_a_full_disk_does_not_end_many_ranks(data, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
+    with small_disk(tmp_path / "disk", "3m") as disk:
         done = run(2, data, disk / "run", "--steps", 12, "--save-every", 2, "--parallel", "fsdp")
         assert done.returncode == 0 and "could not save step" in done.stdout + done.stderr, done.stderr[-2000:]
         assert max(losses(disk / "run")) == 12
         newest = list_checkpoints(disk / "run" / "checkpoints")[0]
         assert load_checkpoint(newest)[1]["step"] > 0
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)

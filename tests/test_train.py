@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import small_disk
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from minigpt import checkpoint, train
@@ -428,18 +429,11 @@ def test_a_full_disk_does_not_end_training(text, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux") or os.geteuid() != 0, reason="mounting a disk needs root")
 def test_a_really_full_disk(text, tmp_path):
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)], capture_output=True)
-    if mounted.returncode:
-        pytest.skip("mounting is not allowed here")
-    try:
+    with small_disk(tmp_path / "disk", "700k") as disk:
         done = subprocess.run(command(text, disk / "run", *FLAGS["fp32"], "--save-every", "5", "--keep", "50"),
                               capture_output=True, text=True)  # fmt: skip
         assert "No space left" in done.stdout + done.stderr and "Traceback" not in done.stderr
         assert checkpoint.load_latest(disk / "run/checkpoints")[1]["step"] > 0
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 # ---- what a run leaves behind ----------------------------------------------------------------------------------------
