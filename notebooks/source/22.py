@@ -29,7 +29,7 @@
 # %% [markdown] tags=["instructor"]
 # **Aim.** Learners can say for every byte of a training step on which rank it lies and when, and what it costs to have it there.
 # **Timing** (130 min). Before class: 22.1. In class: section 1 10 · section 2 30 · exercise 22.3 12 · sections 3 and 4 20 · exercise 22.4 10 · sections 5 and 6 15 ·
-# section 7 10 · section 8 15 · discussion 10. Homework: the other exercises, section 10.
+# section 7 10 · section 8 15 · discussion 8. Homework: the other exercises, sections 9 and 10.
 #
 # **Two misconceptions.** *"Sharding cuts the computation of a layer."* Ask: which matrix does a rank multiply by in ZeRO-3, and how large is it at that moment? *"Saving memory costs traffic."* Ask: how many
 # bytes does ZeRO-2 send, and how many plain data parallel training?
@@ -101,7 +101,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 # ## 1. The ledger
 #
 # Four things lie in memory when the backward pass ends. Of each parameter: the **weight**, its **gradient**, and the **optimizer's state**, for AdamW two running means. In fp32 that is 4 + 4 + 8 = 16 bytes
-# a parameter; with a working copy in bf16, as lesson 09 makes it, 18. The fourth, the **activations**, does not grow with the parameters but with the tokens. `minigpt.accounting.memory` counts all of it. Three shapes: GPT-2's
+# a parameter; with a working copy in bf16, as lesson 09 makes it, 18. The fourth, the **activations**, is paid by the token: twice the batch, twice the bytes, with the same parameters. `minigpt.accounting.memory` counts all of it (here the logits are among the activations). Three shapes: GPT-2's
 # smallest, and the 7B and 70B of Llama 2 ([Touvron et al. 2023](https://arxiv.org/abs/2307.09288)), each with one sequence of its full context:
 
 # %%
@@ -148,7 +148,8 @@ for ax, (name, shape) in zip(axes, MODELS.items()):
         ax.bar([0], [size], bottom=[below], color=color, hatch=hatch, edgecolor="white", label=kind)
         below += size
     ax.axhline(DEVICE / 1e9, color=VERMILLION, linestyle="--")
-    ax.set(title=name, xticks=[], xlim=(-0.8, 0.8), ylim=(0, max(below, DEVICE / 1e9) * 1.1))
+    ax.text(0, below, f"{below:,.0f} GB", ha="center", va="bottom")
+    ax.set(title=name, xticks=[], xlim=(-0.8, 0.8), ylim=(0, max(below, DEVICE / 1e9) * 1.15))
     print(f"{name}: {below:,.1f} GB in all, {below / DEVICE * 1e9:.2f} devices")
 axes[0].set_ylabel("GB; dashed: one device")
 axes[2].legend(frameon=False, bbox_to_anchor=(1.02, 0.5), loc="center left")
@@ -156,7 +157,7 @@ show(fig, alt="Three stacked bars of memory against a dashed line at 80 GB: the 
               "below it, the 7B ends well above it, the 70B many times above it.")
 
 # %% [markdown]
-# The small one fits dozens of times. The 7B does not fit, though its weights alone would, even twice. And the largest bar is none of those that compute: it is the optimizer's, which is touched once a step.
+# The small one fits two dozen times over. The 7B does not fit, though its weights alone would, even twice. And the largest part of both tall bars computes nothing in the forward pass: it is AdamW's state, which is touched once a step.
 
 # %% [markdown]
 # ## 2. ZeRO: three stages by hand
@@ -217,7 +218,7 @@ print("losses:", *[f"{loss:.3f}" for loss in expected])
 
 # %% [markdown]
 # For the model by hand, two decisions. The weights of a part (the embedding, a block, the head with its norm) lie behind each other in **one vector**, so that cutting is a matter of lengths and not of shapes; if it does not divide, zeros fill it up. And the parts themselves are built on the **meta device**,
-# where a tensor has a shape and no memory: so a part is a pure function of a vector of weights and an input.
+# where a tensor has a shape and no memory: so a part is a pure function of a vector of weights and an input. (`functional_call` runs a module with tensors that you hand over in the place of its own.)
 
 # %%
 def parts_of(model):
@@ -230,7 +231,7 @@ def run(i, flat, x):
     for name, p in parts[i].named_parameters():
         named[name] = flat[at : at + p.numel()].view(p.shape)
         at += p.numel()
-    more = (rope, None, None, None) if 0 < i < len(parts) - 1 else ()
+    more = (rope, None, None, None) if 0 < i < len(parts) - 1 else ()  # a block wants positions
     return functional_call(parts[i], named, (x, *more))
 
 
@@ -269,7 +270,7 @@ def reduce_scatter(wholes):
 
 
 # %% [markdown]
-# Now the walk through the model, forward and back, part by part. Two things are left open: `fetch(i)`, where the whole weights of part i come from, and `give(i, gradients)`, what becomes of its gradients. **These two functions are all in which the stages differ.**
+# Now the walk through the model, forward and back, part by part. Two things are left open: `fetch(i)`, where the whole weights of part i come from, and `give(i, gradients)`, what becomes of its gradients. **These two functions are nearly all in which the stages differ.** `kept` collects what goes into each part; `slopes` is the loss's gradient for what comes out of one, and it travels back.
 
 # %%
 def walk(fetch, give, inputs, targets, count):
@@ -382,7 +383,7 @@ reveal("22.p2", guess)
 
 # %%
 share = (n - 1) / n  # of N: what one all-gather, or one reduce-scatter, makes a rank send
-print("per rank     weights   gradients   optimizer   bytes a parameter   formula   sent a step")
+print("bytes held  weights   gradients   optimizer   bytes a parameter   formula   sent a step")
 formulas = {1: 8 + 8 / n, 2: 4 + 12 / n, 3: 16 / n}
 for stage, held in by_hand.items():
     total, passes = sum(held.values()), traffic[stage] / (share * N)
@@ -393,7 +394,7 @@ for stage, held in by_hand.items():
 
 # %% [markdown]
 # The bytes held are measured on the tensors themselves, and they are the formula's: 8 + 8/n, 4 + 12/n and 16/n bytes a parameter. (A few more: the zeros that fill up.) The traffic is the surprise. A ring's sum *is* a reduce-scatter and an all-gather of gradients. Stages 1 and 2 gather
-# weights in the place of gradients, one all-gather for the other, and **save memory for nothing**. Only stage 3 pays for what it saves: each part is gathered twice, once forward and once backward, so three passes instead of two, half as much again.
+# weights in the place of gradients, one all-gather for the other, and **save memory without sending a number more**. Only stage 3 pays for what it saves: each part is gathered twice, once forward and once backward, so three passes instead of two, half as much again.
 #
 # Between stages 1 and 2 there is a difference that this table hides: **accumulation**. With several micro-batches, stage 1 adds up whole gradients and sends them once. Stage 2 has nowhere to keep a whole gradient, and must reduce in *each* micro-batch. (minigpt leaves you the choice: `--accumulate-unsharded` keeps whole gradients, and sends them once.)
 #
@@ -411,7 +412,7 @@ print(f"a third of 9,000 numbers, as a view: {bytes_of([[piece]]):,} bytes stay 
 #
 # ### The same on real ranks
 #
-# Now three processes, each with memory of its own. `walk` and `train` stay as they are, letter by letter. Each rank plays one rank, so its lists have one entry. Only the two collectives are new: they send pieces around the ring of lesson 21, and count what they really send.
+# Now three processes, each with memory of its own. `walk` and `train` stay as they are, letter by letter. Each process plays one rank, so its lists have one entry. Only the two collectives are new: they send pieces around the ring of lesson 21, and count what they really send. The two texts, `CONSTANTS` and `READY`, are the lines that the script of the ranks has before and after our functions.
 
 # %%
 def pass_on(out, into):
@@ -490,7 +491,7 @@ for stage in (1, 2, 3):
 # - AdamW works number by number: each rank updates 1/n of the parameters
 # - stage 1: optimizer 8/n bytes; stage 2: gradients 4/n; stage 3: weights 4/n
 # - sent: 2, 2, 3 passes of (n − 1)/n · N; plain data parallel: 2
-# - stages differ in two functions: where weights come from, where gradients go
+# - stages differ in where weights come from, and where gradients go
 
 # %% [markdown]
 # ## 3. The engine: FSDP
@@ -508,7 +509,7 @@ for stage in (1, 2, 3):
 # >
 # > <details><summary>answer</summary>By 1/4, and (nearly) not at all: Adam divides the factor away. So the loss curve does not show the mistake. The gradient norm in the log does, and a clip that no longer clips.</details>
 #
-# This runs minigpt's own functions on real ranks. A small mode notes every collective that passes, as lesson 10 noted operations:
+# This runs minigpt's own functions on real ranks. A *dispatch mode* is an object that sees every operation before torch runs it; ours notes the collectives and lets all of them pass:
 
 # %%
 def collectives():
@@ -530,12 +531,12 @@ def collectives():
 # %%
 def sharded_model(world, precision="fp32", seed=1):
     """minigpt's sharded model: layout, model, what computes its loss, pieces, optimizer"""
-    layout = parallel.place("fsdp", (1, world, 1))
+    layout = parallel.place("fsdp", (1, world, 1))  # copies, pieces, tensor parallel (lesson 23)
     with torch.device("meta"):
         model = GPT(SHAPE)
     forward = parallel.parallelize(model, layout, precision=precision)
     parallel.fill_weights(model, seed, "cpu")
-    pieces = [(p, parallel.local_piece(p)) for p in model.parameters()]
+    pieces = [(p, parallel.local_piece(p)) for p in model.parameters()]  # and this rank's rows
     optimizer = torch.optim.AdamW([local for _, local in pieces], lr=RATE, eps=EPS)
     return layout, model, forward, pieces, optimizer
 
@@ -557,7 +558,7 @@ def steps(rank, world, batches, forward, pieces, optimizer, precision="fp32"):
     for inputs, targets in batches:
         notes = collectives()
         loss = loss_and_gradients(rank, world, forward, inputs, targets, precision, notes)
-        parallel.hand_over(pieces)
+        parallel.hand_over(pieces)  # to each piece its gradient
         optimizer.step()
         held = {"weights": sum(local.nbytes for _, local in pieces),
                 "gradients": sum(local.grad.nbytes for _, local in pieces),
@@ -605,6 +606,7 @@ for world, found in sharded.items():
     print(f"{world} ranks: losses equal up to {gap:.0e}; bytes held / one process's: "
           + ", ".join(f"{h / one:.4f}" for h in held))  # fmt: skip
     assert gap < 1e-5 and all(abs(h / one * world - 1) < 0.02 for h in held)
+
 # %% [markdown]
 # Equal to one process, and each of four ranks held a quarter of it. So the lists, the ring and FSDP are three ways of writing one run. Now the log of rank 0, which is the whole story of a step:
 
@@ -653,10 +655,10 @@ def simulate(tokens, layers, P, flops, network, n, ahead=True):
 
 
 # %% [markdown]
-# Four blocks of the 7B on 8 H100s of one machine. A matrix product reaches 795 TFLOP/s there, and NVLink carries 450 GB/s into each GPU ([Bekman 2026](https://github.com/stas00/ml-engineering)); a network card between machines, 50 GB/s. Each rank has 4,096 tokens:
+# Four blocks of the 7B on 8 H100s of one machine. A large matrix product reaches about 795 TFLOP/s there, NVLink inside a machine carries 450 GB/s into each GPU, and a card of the network between machines, InfiniBand, 50 GB/s ([Bekman 2024](https://github.com/stas00/ml-engineering)). Each rank has 4,096 tokens:
 
 # %%
-H100, NVLINK, INFINIBAND = 795e12, 450e9, 50e9  # FLOP/s measured, bytes/s, bytes/s
+H100, NVLINK, INFINIBAND = 795e12, 450e9, 50e9  # FLOP/s, bytes/s, bytes/s
 P = sum(block_matrices(MODELS["7B"]))
 fig, axes = figure(width=7, height=3.6, rows=2, sharex=True)
 colors = {"gather": ORANGE, "forward": BLUE, "backward": GREEN, "reduce": PURPLE}
@@ -666,9 +668,10 @@ for ax, ahead, title in zip(axes, (False, True), ("ask when you need it", "prefe
     last = max(stop for *_, stop in events)
     timeline(ax, events, colors)
     ax.set_yticks([0, 1], ["computes", "network"])
-    ax.set_title(f"{title}: {1000 * last:.1f} ms")
+    ax.set_title(f"{title}: {1000 * last:.1f} ms", fontsize=10)
     print(f"{title}: {1000 * last:.1f} ms, of which it computes {busy / last:.0%}")
 axes[0].get_legend().remove()
+axes[1].legend(loc="upper center", bbox_to_anchor=(0.5, -0.4), ncols=4, frameon=False)
 axes[0].set_xlabel("")
 show(fig, alt="Two timelines of compute and network lanes. Without prefetch compute waits before "
               "every block; with it, gaps remain only at the very start and the very end.")
@@ -683,7 +686,7 @@ guess = None
 reveal("22.p3", guess)
 
 # %% [markdown]
-# So only the machine decides, by its ratio of FLOPs to bytes: this is lesson 10's **arithmetic intensity**, with a network in the place of memory. Forward, a rank needs at least flops/network tokens. Backward it needs half as many again: 2 P bytes of weights and 4 P of gradients, while 4 P FLOPs a token are computed. Test the formula on the simulator, with many blocks, so that the ends do not matter:
+# So only the machine decides, by its ratio of FLOPs to bytes: this is lesson 10's **arithmetic intensity** (FLOPs for each byte that is fetched), with a network in the place of memory. Forward, a rank needs at least flops/network tokens. Backward it needs half as many again: 2 P bytes of weights and 4 P of gradients, while 4 P FLOPs a token are computed. Both times (n − 1)/n, since a rank has its own piece already. Test the formula on the simulator, with many blocks, so that the ends do not matter:
 
 # %%
 fig, ax = figure(width=6, height=2.5)
@@ -712,7 +715,7 @@ show(fig, alt="Time of a step over its computing time against tokens a rank: bot
 #
 # > **Your turn: 22.4 `tokens_to_hide`** (10 min), and **22.5 `order_of_events`** (12 min): from a log, say how far ahead a run prefetches.
 #
-# Two caveats. What the simulator leaves out (latency, attention's own FLOPs, a computation that slows down while the network uses the same memory) mostly makes it worse than drawn. And many blocks are not all blocks: the first gather and the last reduce never hide.
+# Three caveats. Latency, and a computation that slows down while the network uses the same memory, make it worse than drawn; attention's own FLOPs, which need no weights, make it better. The ends of a step, the first gather and the last reduce, never hide. And the second line sends all traffic of a rank through its card, which section 9 takes up again.
 
 # %% [markdown] tags=["slide"]
 # ### When is traffic free?
@@ -725,8 +728,8 @@ show(fig, alt="Time of a step over its computing time against tokens a rank: bot
 # %% [markdown]
 # ## 5. Activations: keep or compute again
 #
-# Sharding divides 16 bytes a parameter by n. It does nothing for the purple part of the ledger: each rank needs the activations of *its own* tokens. But nobody says that they must be kept. The backward pass of a block can start from the block's input, and compute the rest again: **activation recomputation** ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)). You have written it already: `walk` keeps one tensor a part. Two
-# variants: *full* keeps the input of each block only. *Selective* keeps the results of matrix products and attention, which are dear to compute, and computes norms, activations and products number by number again, which are cheap ([Korthikanti et al. 2022](https://arxiv.org/abs/2205.05198) choose in the same spirit).
+# ZeRO divides 16 bytes a parameter by n. It does nothing for the uppermost part of the ledger's bars: each rank needs the activations of *its own* tokens. But nobody says that they must be kept. The backward pass of a block can start from the block's input, and compute the rest again: **activation recomputation** ([Chen et al. 2016](https://arxiv.org/abs/1604.06174)). You have written it already: `walk` keeps one tensor a part. Two
+# variants: *full* keeps the input of each block only. *Selective* keeps the results of matrix products and attention, which are dear to compute, and computes norms, nonlinearities and products number by number again, which are cheap. (The name and the idea are from [Korthikanti et al. 2022](https://arxiv.org/abs/2205.05198), who chose another part, the inside of attention, for the same reason: many bytes, few FLOPs.)
 #
 # **Predict.** A step is one forward and a backward pass of twice its FLOPs. With full recomputation, how many times as many FLOPs of matrix products does it need?
 
@@ -796,36 +799,36 @@ for ax, pairs, title in ((axes[0], memory_bars, "bytes / 1e6"), (axes[1], work_b
         print(label, dict(zip(found, np.round(values, 2).tolist())))
     ax.set_xticks(np.arange(3) + 0.2, list(found))
     ax.set_title(title)
-    ax.legend(frameon=False, fontsize=8)
-    ax.margins(y=0.3)
+    ax.legend(facecolor="white", edgecolor="white", framealpha=1, fontsize=8)
+    ax.margins(y=0.35)
 inputs = 4 * WIDER.layers * rows[:, 1:].numel() * WIDER.width
 print(f"the inputs of the blocks are {inputs / 1e6:.2f} of the {kept[2] / 1e6:.2f} MB of `full`")
 show(fig, alt="Left: bytes kept fall by about half with selective and to a small part with full; "
               "the peak falls less. Right: FLOPs rise only for full, time rises for both.")
 
 # %% [markdown]
-# Full recomputation keeps a small part, and pays with a quarter more FLOPs: a second forward pass would be a third, but the last product of each block is not computed again, since no gradient needs its result. (And the head is in no block.) Selective keeps about half, and not a single product is computed twice. On our processor its time still rises, since work number by number is not cheap here and the bookkeeping is Python; on a
-# GPU, compiled, it is the smaller price. What no variant reduces is the peak's other part: one block's activations while it is at work, and the logits.
+# Full recomputation keeps a small part, and pays with a quarter more FLOPs: a second forward pass would be a third, but the last product of each block is not computed again, since no gradient needs its result. (And the head is in no block. The counter does not know this processor's kernel for attention, which is computed again as well.) Selective keeps about half, and not a single product is computed twice. On our processor its time still rises, since work number by number is not cheap here and the bookkeeping is Python. On a GPU, where a
+# compiler fuses such work, it should be the smaller price: measure it there. What no variant reduces is the peak's other part: one block's activations while it is at work, and the logits.
 #
-# What does it buy for the 7B? One sequence of 4,096 tokens, kept in full, and only the inputs of its blocks:
+# What does it buy for large models? The activations of one sequence of 4,096 tokens, all of them, or only the inputs of the blocks; and beside them, on each rank, its part of the 16 bytes a parameter:
 
 # %%
 for name in ("7B", "70B"):
     shape = MODELS[name]
     inputs = 4 * shape.layers * shape.context * shape.width
     kept, rest = ledger(shape)["activations"], 16 * parameters(shape)
-    print(f"{name}: {kept / 1e9:.1f} GB kept, {inputs / 1e9:.1f} GB of inputs; of the rest "
-          f"8 ranks hold {rest / 8e9:.1f} GB each, 64 hold {rest / 64e9:.1f}")  # fmt: skip
+    print(f"{name}: activations {kept / 1e9:.1f} GB, or {inputs / 1e9:.1f} GB of inputs; of 16 bytes "
+          f"a parameter 8 ranks hold {rest / 8e9:.1f} GB each, 64 hold {rest / 64e9:.1f}")  # fmt: skip
 
 # %% [markdown]
-# Sharding *and* recomputing is what makes it fit. On the command line: `--parallel fsdp --activations full`.
+# The 7B fits on 8 ranks of 80 GB without recomputation. For the 70B neither is enough alone: no number of ranks makes 193 GB of activations fit, and on 8 ranks the 138 GB of pieces do not fit, whatever is computed again. With both it fits on 64. On the command line: `--parallel fsdp --activations full`.
 #
 # > **Your turn: 22.6 `cheapest_plan`** (15 min): given a device, choose ranks and recomputation.
 
 # %% [markdown]
 # ## 6. Which format where
 #
-# FSDP decides three formats in one **mixed-precision policy**. The *pieces* are the fp32 master weights of lesson 09, and here they cost 4/n bytes. They are rounded to bf16 *before* they are gathered, so that half the bytes travel, and the part computes with those. Gradients are *added up in fp32*. Our 2 ranks have trained a second time that way; its log:
+# FSDP decides three formats in one **mixed-precision policy**. The *pieces* are the fp32 master weights of lesson 09, and here they cost 4/n bytes a parameter. They are rounded to bf16 *before* they are gathered, so that half the bytes travel, and the part computes with those. Gradients are *added up in fp32*. Our 2 ranks have trained a second time that way; its log:
 
 # %%
 for name, of_rank in (("fp32", two[0]), ("bf16", two_bf16[0])):
@@ -834,11 +837,11 @@ for name, of_rank in (("fp32", two[0]), ("bf16", two_bf16[0])):
         volume[kind] += size
     gap = max(abs(a - b) for a, b in zip(of_rank["losses"], expected))
     print(f"{name}: gathers {volume['allgather'] / N:.2f} bytes a parameter, reduces "
-          f"{volume['reduce_scatter'] / N:.2f}; losses off by up to {gap:.0e}; pieces held "
-          f"{of_rank['held']['weights'] * 2 / N:.2f}")  # fmt: skip
+          f"{volume['reduce_scatter'] / N:.2f}, keeps {of_rank['held']['weights'] * 2 / N:.2f} in "
+          f"pieces; losses off by up to {gap:.0e}")  # fmt: skip
 
 # %% [markdown]
-# The gathers halved; the sums did not. Why not add up in bf16 as well, and halve those too? A ring adds one rank after another.
+# The gathers halved (they are less than 2 · 4 and 2 · 2 bytes, because what lies outside the blocks is gathered once); the sums did not. Why not add up in bf16 as well, and halve those too? A ring adds one rank after another.
 #
 # **Predict.** Each of 1,000 ranks has the gradient 1.0. The sum travels around the ring in bf16: 1, 2, 3, … What is it at the end?
 
@@ -881,7 +884,7 @@ show(fig, alt="Relative error of a sum in bf16 against the number of ranks, both
               "it grows with the ranks for noisy gradients, and jumps up above 256 for equal ones.")
 
 # %% [markdown]
-# bf16 has 8 bits of significand, the leading one included. After 256 the next number is 258, and adding 1 changes nothing. That is lesson 09's **swamping**, once more, and it is worst where the signal is: in what all ranks agree on. On two ranks you would never notice. So test the policy at the number of ranks at which you will use it, or add in fp32, which minigpt always does.
+# bf16 has 8 bits of significand, the leading one included. After 256 the next number is 258; 257 lies in the middle and is rounded back, so adding 1 changes nothing. That is lesson 09's **swamping**, once more, and it is worst where the signal is: in what all ranks agree on. On two ranks you would never notice. So test the policy at the number of ranks at which you will use it, or add in fp32, which minigpt always does.
 #
 # > **Your turn: 22.7 `policy`** (10 min): from the bytes of one step, say which three formats the run uses.
 
@@ -1005,7 +1008,7 @@ show(fig, alt="Left, four equal stripes below each other: all ranks have drawn t
               "Right, a matrix of noise without any repetition.")
 
 # %% [markdown]
-# The naive model trains, and worse: a quarter of each matrix is all that it has. With a seed for each rank the rows would differ, and then the *run* would depend on the number of ranks. minigpt draws every parameter whole from its seed and name, one at a time, and cuts: some time is wasted, and every layout starts equal.
+# The naive model starts with a quarter of each matrix, four times, and no error says so. With a seed for each rank the rows would differ, and then the *run* would depend on the number of ranks. minigpt draws every parameter whole from its seed and name, one at a time, and cuts: some time is wasted, and every layout starts equal.
 #
 # **The gradient's norm.** Clipping treats all gradients as one vector. A rank that clips by the norm of its piece scales its piece by a factor of its own, and the vector turns. But squares add up: one number a rank is all that must be exchanged.
 
@@ -1026,7 +1029,9 @@ for name, g in (("each by its own norm", alone), ("by the norm of all", together
 assert torch.allclose(together, right, rtol=1e-4, atol=1e-8)
 
 # %% [markdown]
-# **Muon.** Orthogonalising makes all singular values of a matrix about equal (lesson 11), and singular values are a property of the whole. Orthogonalise the pieces and put them together: each piece is fine, and the whole is not. The way out costs two exchanges. Matrices are dealt out like cards: matrix i goes, with all its pieces, to rank i modulo n, which orthogonalises it, and sends the pieces back.
+# Four pieces, each 0.5 long, are together √4 · 0.5 = 1 long: the limit has not held.
+#
+# **Muon** (lesson 11) takes as its step not the momentum of a matrix but an orthogonalised one: all its *singular values*, by which the matrix stretches in its several directions, are made about 1. They are a property of the whole matrix. Orthogonalise the pieces and put them together: each piece is fine, and the whole is not. The way out costs two exchanges. Matrices are dealt out like cards: matrix i goes, with all its pieces, to rank i modulo n, which orthogonalises it, and sends the pieces back.
 
 # %%
 def dealt_out(pieces):
@@ -1109,18 +1114,20 @@ print(f"{len(ranks)} steps on two ranks: losses off by up to {gaps[0]:.0e}, norm
 assert len(ranks) == len(alone) and gaps.max() < 1e-4
 
 # %% [markdown]
-# Ranks on one machine are well connected, machines to each other ten times worse (section 4). With **HSDP**, hybrid sharding, the pieces stay inside a machine: each machine holds one whole copy in pieces, and only gradients, already cut into pieces, are added up among machines. In minigpt it is `--replicate N`, and the mesh has two dimensions, replicate × shard. What a rank of the 7B sends and receives over the slow network in one step, on 8 machines of 8:
+# Ranks on one machine are well connected, machines to each other ten times worse (section 4). With **HSDP**, hybrid sharding, the pieces stay inside a machine: each machine holds one whole copy in pieces, and only gradients, already cut into pieces, are added up among machines. In minigpt it is `--replicate N`, and the mesh has two dimensions, replicate × shard. How much does it save? What passes through one card of the slow network in a step of the 7B, on 8 machines with 8 GPUs and 8 cards each, depends on how the rings lie. One ring over all 64 ranks moves at the pace of its slowest link. Or eight rings, each over all ranks but another card, with an eighth of the numbers each (lesson 21):
 
 # %%
 N7 = parameters(MODELS["7B"])
 everywhere = (2 + 2 + 4) * N7 * 63 / 64  # weights twice in bf16, gradients in fp32
 hybrid = 2 * 4 * (N7 / 8) * 7 / 8  # a ring's sum of an eighth of the gradients over 8 machines
-for name, size, shards in (("fsdp over 64", everywhere, 64), ("hsdp 8 × 8", hybrid, 8)):
-    print(f"{name:<13} {size / 1e9:>5.1f} GB a step over the slow network, "
+ways = (("fsdp, one ring of 64", everywhere, 64), ("fsdp, eight rings", everywhere / 8, 64),
+        ("hsdp, 8 × 8", hybrid, 8))  # fmt: skip
+for name, size, shards in ways:
+    print(f"{name:<21} {size / 1e9:>5.1f} GB a step through a card, "
           f"{size / INFINIBAND:.2f} s; {16 * N7 / shards / 1e9:>4.1f} GB held")  # fmt: skip
 
 # %% [markdown]
-# It is a trade, again of memory against traffic. (If all of a rank's traffic takes the slow way, as it does in a ring over 64. Libraries that know the machine do better.)
+# So ask how your library lays its rings before you believe a factor of nine. Against good rings HSDP saves few bytes. What it always changes is *which* traffic crosses: the gathers, for which a forward pass waits, stay inside the machine, and between machines a ring has 8 ranks instead of 64, once around 7 delays instead of 63. The price is eight times the memory.
 #
 # **What would differ on GPUs.** The collectives are NCCL's, and run beside the computation, on the device's own streams; gloo works on the processor's cores. `all_gather` and `reduce_scatter` take the same bytes. Sums come in another order, so that results agree to rounding, as here.
 #
@@ -1129,7 +1136,7 @@ for name, size, shards in (("fsdp over 64", everywhere, 64), ("hsdp 8 × 8", hyb
 # %% [markdown]
 # ## 10. One paper
 #
-# **[Rajbhandari et al. 2020](https://arxiv.org/abs/1910.02054), ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.** Read figure 1 and sections 5 and 7. *What was held fixed* in figure 1? (Adam with K = 12 bytes of state a parameter, the fp32 copy of the weights among them; the number of ranks. Activations are not in it.) *What would change your mind* about stage 3? (Tokens
+# **[Rajbhandari et al. 2020](https://arxiv.org/abs/1910.02054), ZeRO: Memory Optimizations Toward Training Trillion Parameter Models.** Read figure 1 and sections 5 and 7. *What was held fixed* in figure 1? (The model; Adam with K = 12 bytes of state a parameter, the fp32 copy of the weights among them; the number of ranks. Activations are not in it.) *What would change your mind* about stage 3? (Tokens
 # a rank and the network: section 4.) *Which number can you recompute?* Figure 1: 7.5 billion parameters on 64 ranks need 120 GB each, then 31.4, 16.6 and 1.9:
 
 # %%
@@ -1148,8 +1155,8 @@ for name, size in bytes_.items():
 #
 # ## Summary
 #
-# 1. A parameter costs 16 bytes in fp32, of which 4 are the weight. Activations cost by the token, and no sharding divides them.
-# 2. AdamW works number by number, so each rank updates its piece. Stages 1 and 2 send what plain data parallel training sends; stage 3 half as much again.
+# 1. A parameter costs 16 bytes in fp32, of which 4 are the weight. Activations cost by the token, and ZeRO does not divide them.
+# 2. AdamW works number by number, so each rank updates its piece. Stages 1 and 2 send what plain data parallel training sends; stage 3 half as much again. With micro-batches stages 2 and 3 send more.
 # 3. Prefetch hides the traffic if a rank has enough tokens: 1.5 times FLOPs over bytes a second, whatever the size of the model.
 # 4. Gather in bf16, add up in fp32, keep the master in pieces. Recompute when tokens do not fit.
 # 5. Before you shard a computation, ask whether it reads more than one number: initial weights, the norm, Muon.

@@ -47,7 +47,6 @@
 
 # %% tags=["setup"]
 import json
-import linecache
 import math
 import os
 import shutil
@@ -142,7 +141,8 @@ print("by rows:   ", *(tuple(y.shape) for y in by_rows))
 # Look at the shapes: what column parallel *leaves* on a rank, some columns of its result, is what row parallel
 # *needs*. So put one behind the other, and nothing has to be sent in between. An MLP is exactly such a pair. A
 # nonlinearity sits in the middle, and it does not mind: it works number by number, and each rank has all of its own
-# numbers.
+# numbers. (A SwiGLU has two first matrices, gate and up. Both are cut by columns, and its product works number by
+# number, too.)
 #
 # **Predict.** A block is attention, then an MLP. With its matrices cut over ranks in the best way, how many times in
 # a forward pass do the ranks have to talk?
@@ -279,12 +279,6 @@ assert torch.allclose(total, whole.grad, rtol=1e-3, atol=1e-4 * size)
 # f, `Leave` is g:
 
 # %%
-def text_of(a_class):
-    """The cell in which a class is written, as text for other processes (functions need no help)"""
-    return "".join(linecache.getlines(a_class.forward.__code__.co_filename))
-
-
-# %%
 class Enter(torch.autograd.Function):
     """Where ranks part: forward nothing, backward the sum over ranks"""
 
@@ -334,8 +328,9 @@ def tp_block(rank, world, shape, weights, x, target):
     return found
 
 # %% [markdown]
-# Two processes. `on_ranks` sends the functions there as text, runs them under torchrun and brings back what each rank
-# returned (`f"{CUT = }"` is the text of the line that defines `CUT`):
+# Two processes. `on_ranks` sends functions and classes there as text, runs them under torchrun and brings back what
+# each rank returned (`f"{CUT = }"` is the text of the line that defines `CUT`; the list `handed_over`, in which each
+# rank notes what it sums, is a line of `IMPORTS`):
 
 # %%
 IMPORTS = """
@@ -346,7 +341,7 @@ handed_over = []
 """
 target = normal(B, T, C, seed=3)
 found = on_ranks(n, tp_block, IMPORTS, f"{CUT = }", part_of_block, counted_all_reduce,
-                 text_of(Enter), shape=asdict(SHAPE), weights=block.state_dict(), x=X,
+                 Enter, Leave, shape=asdict(SHAPE), weights=block.state_dict(), x=X,
                  target=target)  # fmt: skip
 block.zero_grad()
 y = block(X, rope, None, None, None)
@@ -386,10 +381,11 @@ for at, (kind, add_up, color, mark) in enumerate(arms):
     label = kind + ", q_norm and k_norm added up" * bool(add_up)
     ax.semilogy(found_errors.keys(), [max(e, 1e-8) for e in found_errors.values()], mark,
                 color=color, label=label, markersize=8 - 2 * at, mfc="none")  # fmt: skip
-ax.tick_params(axis="x", rotation=35)
-ax.set(ylabel="error of the gradient")
+for label in ax.get_xticklabels():
+    label.set(rotation=35, ha="right", rotation_mode="anchor")
+ax.set(ylabel="error / largest gradient")
 fig.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
-show(fig, alt="Relative error of each gradient of a block. Without f most are off by a tenth or "
+show(fig, alt="Relative error of each gradient of a block. Without f most are off by a half or "
               "more; with f and g all are near zero but q_norm and k_norm, and these too once "
               "they are summed.")
 
@@ -399,6 +395,8 @@ print("wrong without f:", ", ".join(name for name, e in without.items() if e > 1
 print("wrong with f and g:", ", ".join(name for name, e in with_f.items() if e > 1e-3))
 assert {name for name, e in with_f.items() if e > 1e-3} == {"attn.q_norm", "attn.k_norm"}
 assert max(errors("f and g", HEADS).values()) < 1e-3
+too_many = errors("f and g", (*HEADS, "norm1", "norm2"))
+print("all whole ones added up:", {name: f"{e:.0%} off" for name, e in too_many.items() if e > 1e-3})
 first, second = (rank["g only"]["grads"]["norm1.weight"] for rank in found)
 apart = (first - second).norm() / first.norm()
 print(f"without f, the two ranks' gradients of norm1 differ by {apart:.0%} of their length")
@@ -414,7 +412,8 @@ print(f"without f, the two ranks' gradients of norm1 differ by {apart:.0%} of th
 # for all heads. It is a whole parameter on every rank, but it works on *cut* activations: each rank knows the
 # gradient from its own heads. So sum it over the ranks before the optimizer sees it. The rule: **a whole parameter
 # that works on cut activations needs a sum; one that works on whole activations does not, for there f has added up
-# already.** Summing both kinds would be another mistake: then the others come out n times too large.
+# already.** Summing both kinds is another mistake, as the last line but one shows: then the norms' gradients come out
+# n times too large, here twice.
 #
 # > **Your turn: 23.3 `needs_a_sum`** (10 min), best after section 2: the same question for every parameter of a block.
 
@@ -448,12 +447,12 @@ def vocab_parallel_loss(parts, targets):
     return top + torch.log(total) - all_reduce(picked)[0]
 
 
-logits, targets = 9 * normal(70, 320, seed=4), torch.randint(320, (70,))
+logits, targets = 9 * normal(70, 320, seed=4), torch.arange(70) * 37 % 320
 logits[5] += 200  # exp of this alone would overflow
 ours = vocab_parallel_loss(cut(logits, 4, 1), targets)
 torch.testing.assert_close(ours, F.cross_entropy(logits, targets, reduction="none"))
 print("equal to F.cross_entropy; numbers sent for a position: 3 instead of", logits.shape[1])
-size = 8192 * 128256 * 4  # Llama 3 (Dubey et al. 2024), 8,192 positions, fp32
+size = 8192 * 128256 * 4  # Llama 3 (Grattafiori et al. 2024), 8,192 positions, fp32
 print(f"all logits of such a sequence: {size / 1e9:.1f} GB, on each of 8 ranks {size / 8e9:.1f} GB")
 
 # %% [markdown]
@@ -508,17 +507,21 @@ torch.testing.assert_close(torch.cat(out, 1), right, rtol=1e-4, atol=1e-4)
 size = X.numel() * 4
 ring = 2 * (n - 1) / n * size  # lesson 21
 halves = (n - 1) / n * size + (n - 1) / n * size
-print(f"equal; a ring all-reduce sends {ring:,.0f} bytes, the two halves {halves:,.0f}")
+print("equal; by the formulas of lesson 21 "
+      f"a ring all-reduce sends {ring:,.0f} bytes, its two halves {halves:,.0f}")  # fmt: skip
 assert ring == halves
 
 # %% [markdown]
 # The same bytes, for an all-reduce *is* these two, one behind the other. Sequence parallelism only does something
 # useful in between. The price is one line of care: the norms' gains now see a part of the positions each, so by the
-# rule above *their* gradients need a sum, too.
+# rule above *their* gradients need a sum, too (the solution of 23.3 shows it).
 #
 # What does it save? Korthikanti et al. (2022, table 2) count the bytes of activations that a layer keeps for the
-# backward pass in 16 bits, for s positions, b sequences, width h, a heads, on t ranks. For a model as large as GPT-3
-# (175 billion parameters; Brown et al. 2020):
+# backward pass in 16 bits, for s positions, b sequences, width h, a heads, on t ranks. It is a layer of GPT-2's kind,
+# with dropout. For each number of the residual stream it keeps 34 bytes, and the attention weights besides. 24 of
+# them lie inside of attention and MLP, where the matrices are cut; 10 lie outside: the inputs of the two norms and of
+# the two first matrices, and the masks of two dropouts. For a model as large as GPT-3 (175 billion parameters, 96
+# layers; Brown et al. 2020):
 
 # %%
 def kept(s, b, h, a, t, kind, attention=True):
@@ -538,12 +541,12 @@ for row, attention in enumerate((True, False)):
                 edgecolor="white", label=None if at else name)  # fmt: skip
         ax.text(gib + 3, at + 0.38 * row, f"{gib:.0f} GiB", va="center", fontsize=9)
 ax.set(yticks=[0.19, 1.19, 2.19], yticklabels=["one rank", "tensor, 8 ranks", "and sequence"],
-       xlabel="GiB of activations, one sequence of 2,048 tokens", xlim=(0, 300))  # fmt: skip
+       xlabel="GiB of activations, 96 layers, one sequence of 2,048 tokens", xlim=(0, 300))  # fmt: skip
 ax.invert_yaxis()
 ax.legend(frameon=False)
-show(fig, alt="Bars of activation memory: tensor parallelism on 8 ranks cuts it to a fraction, "
-              "sequence parallelism to an eighth; with fused attention all bars are shorter by "
-              "more than half.")
+show(fig, alt="Bars of activation memory: tensor parallelism on 8 ranks cuts 256 GiB to 52, and "
+              "with sequence parallelism to 32, an eighth; with fused attention it is 76, 29 and "
+              "10.")
 
 # %% [markdown]
 # With a fused attention kernel, tensor parallelism alone leaves a floor: 10 of the 34 parts are never cut, however
@@ -631,7 +634,7 @@ print("sequence parallel, norm and MLP: equal; it uses", *found[0]["names"])
 # A layer now lies on several ranks. The other cut is between layers: rank 0 has the first ones, rank 1 the next, and
 # so on. Each such part is a **stage**, and this is **pipeline parallelism**. What must be sent? Between two stages
 # only the residual stream, (B, T, C), once forward, and its gradient once backward. No other way of splitting sends
-# so little.
+# so little (section 6 compares them).
 #
 # The trouble is not traffic. While stage 0 computes, the others have nothing to do, and when stage 1 computes, stage
 # 0 has nothing to do. With p stages, p − 1 of them always wait. The remedy is to cut the batch into
@@ -648,9 +651,9 @@ def gpipe(p, m, rank):
     return [("forward", i) for i in range(m)] + [("backward", i) for i in range(m)]
 
 # %%
-def simulate(schedule, p, m, forward=0.001, backward=0.002):
+def simulate(schedule, p, m, forward=1.0, backward=2.0):
     """When everything happens: an action starts when its rank is free and its input has come
-    -> events (rank, kind, start, end)"""
+    -> events (rank, kind, start, end), in units of a forward pass"""
     queues = [list(schedule(p, m, rank)) for rank in range(p)]
     clock, done, events = [0.0] * p, {}, []
     while any(queues):
@@ -672,8 +675,9 @@ def needs(kind, i, rank, p):
 
 
 # %% [markdown]
-# (A backward pass takes about twice as long as a forward pass, for it computes two products where forward computes
-# one.) The time in which ranks wait is the **bubble**.
+# (Nothing runs here: these are times on paper, and the unit is the time of a forward pass. A backward pass takes about
+# twice as long, for it computes two products where forward computes one.) The time in which ranks wait is the
+# **bubble**.
 #
 # **Predict.** Four stages, eight micro-batches, GPipe. Which share of their time do the ranks wait?
 
@@ -690,9 +694,12 @@ def bubble(events):
     return 1 - busy / (ranks * total)
 
 
-def numbered(ax, events):
-    """A timeline with the number of its micro-batch in each bar"""
+def numbered(ax, events, unit="milliseconds"):
+    """A timeline with the number of its micro-batch in each bar; seconds become milliseconds"""
+    scale = 1 if unit == "milliseconds" else 1000
+    events = [(rank, kind, start / scale, end / scale) for rank, kind, start, end in events]
     timeline(ax, events, {"forward": SKY, "backward": ORANGE})
+    ax.set_xlabel(unit)
     first = min(start for _, _, start, _ in events)
     for place, (rank, kind, start, end) in enumerate(events):
         before = sum(event[:2] == (rank, kind) for event in events[:place])
@@ -700,21 +707,24 @@ def numbered(ax, events):
                 fontsize=8, bbox=dict(facecolor="white", edgecolor="none", pad=0.6))  # fmt: skip
 
 # %%
+UNIT = "simulated time, in forward passes"
 fig, ax = figure(width=7, height=2.3)
 events = simulate(gpipe, 4, 8)
-numbered(ax, events)
+numbered(ax, events, UNIT)
 show(fig, alt="GPipe on four ranks: eight forward passes run down the ranks like a staircase, "
               "then eight backward passes run up again; before, between and after are empty "
-              "corners.")
+              "corners. Time is in forward passes.")
 print(f"bubble: {bubble(events):.3f}")
 for p, m in ((2, 3), (3, 7), (4, 8), (5, 2), (8, 32)):
-    for backward in (0.001, 0.002, 0.005):
+    for backward in (1.0, 2.0, 5.0):
         share = bubble(simulate(gpipe, p, m, backward=backward))
         assert abs(share - (p - 1) / (m + p - 1)) < 1e-9
 print("for every p, m and length of backward that was tried: (p - 1) / (m + p - 1)")
 
 # %% [markdown]
-# Count for one rank: it works on m micro-batches, and waits for p − 1 at the beginning or the end. So the bubble is
+# Count for one rank, in times of a micro-batch, forward and backward together: it works for m of them, and waits for
+# p − 1. (The last rank waits at the beginning and at the end; the first one in the middle, until its first micro-batch
+# comes back.) So the bubble is
 #
 # $$\frac{p - 1}{m + p - 1}$$
 #
@@ -756,7 +766,7 @@ reveal("23.p5", guess)
 # %%
 fig, ax = figure(width=7, height=2.3)
 events = simulate(one_f_one_b, 4, 8)
-numbered(ax, events)
+numbered(ax, events, UNIT)
 show(fig, alt="1F1B on four ranks: after a short staircase of forward passes each rank alternates"
               " forward and backward, until a staircase of backward passes ends it. It is as long"
               " as GPipe.")
@@ -796,8 +806,10 @@ show(fig, alt="The bubble of four stages falls with the number of micro-batches 
               "are.")
 
 # %% [markdown]
-# The loss would not tell, and no error either. Only the clock does. (The opposite mistake, too many ahead, costs
-# memory and no time: GPipe is its extreme.)
+# Why a half? Stage 1 needs a forward pass from stage 0 in each turn, and stage 0 now sends it only when it has the
+# gradient from stage 1. So the two work one after the other instead of side by side, and the rest waits for them. The
+# loss would not tell, and no error either. Only the clock does. (The opposite mistake, too many ahead, costs memory and
+# no time: GPipe is its extreme.)
 #
 # > **Your turn: 23.6 `judge_pipeline`** (15 min): read a log of events, and say what is wrong.
 #
@@ -907,8 +919,8 @@ def all_four(rank, world, **arguments):
 p, m = 3, 6
 long = torch.randint(320, (2 * m, T + 1), generator=torch.Generator().manual_seed(6))
 inputs, targets = long[:, :-1].clone(), long[:, 1:].clone()
-pipes = on_ranks(p, all_four, IMPORTS, "from torch.distributed import pipelining", text_of(Stage),
-                 loss_of, passed, received, gpipe, one_f_one_b, pipeline, torch_pipeline,
+pipes = on_ranks(p, all_four, IMPORTS, "from torch.distributed import pipelining", Stage, loss_of,
+                 passed, received, gpipe, one_f_one_b, pipeline, torch_pipeline,
                  shape=asdict(SHAPE), tokens=inputs, targets=targets, m=m)  # fmt: skip
 gpt = GPT(SHAPE, seed=7)
 loss = loss_of(gpt(inputs), targets)
@@ -944,11 +956,21 @@ show(fig, alt="1F1B by the clock on three real processes: the same order as in t
 # > first thing that everyone who writes a pipeline finds. On GPUs one starts both directions at once, with
 # > `batch_isend_irecv`.
 #
-# Two things that a pipeline makes hard. *Balance*: all stages wait for the slowest, and the head with its loss is
-# worth some layers, so the last stage should have fewer. *Tied weights*: if the head is the embedding's matrix, it
-# lies on the first and the last stage, and its gradient must be added up over both (the GPT here is untied). And one
-# refinement: give each rank several short stages in turn, v of them, and the bubble's part becomes v times smaller,
-# at v times the messages (*interleaved* 1F1B, Narayanan et al. 2021).
+# Two things that a pipeline makes hard. *Tied weights*: if the head is the embedding's matrix, it lies on the first
+# and the last stage, and its gradient must be added up over both (the GPT here is untied). *Balance*: all stages wait
+# for the slowest, and the last one has the head besides. How many layers is a head worth? By the shapes of Llama 3
+# (Grattafiori et al. 2024, table 3):
+
+# %%
+for name, width, mlp in (("8B", 4096, 14336), ("70B", 8192, 28672), ("405B", 16384, 53248)):
+    layer = 2 * width * width + 2 * width * 1024 + 3 * width * mlp  # q, out; k, v; the MLP's three
+    print(f"Llama 3 {name}: its head multiplies as much as {128256 * width / layer:.1f} layers")
+
+# %% [markdown]
+# So the last stage should have fewer layers. In Llama 3 405B the first and the last stage have one layer less than the
+# others (Grattafiori et al. 2024, section 3.3.2). And one refinement: give each rank several short stages in turn, v of
+# them, and waiting becomes v times shorter, at v times the messages (*interleaved* 1F1B, Narayanan et al. 2021, section
+# 2.2).
 
 # %% [markdown] tags=["slide"]
 # ### A pipeline
@@ -961,17 +983,17 @@ show(fig, alt="1F1B by the clock on three real processes: the same order as in t
 # %% [markdown]
 # ## 4. Cutting the sequence
 #
-# Llama 3 read sequences of 131,072 tokens in a last part of its training (Dubey et al. 2024). How much does one layer
-# of its largest model, of width 16,384, keep of such a sequence? By the formula of section 2, without the attention
-# weights:
+# Llama 3 read sequences of 131,072 tokens in a last part of its training (Grattafiori et al. 2024). How much does one
+# layer of its largest model, of width 16,384, keep of such a sequence? About, by the formula of section 2 (a Llama has
+# no dropout, and another MLP), without the attention weights:
 
 # %%
 for t in (1, 8):
     gb = kept(131072, 1, 16384, 128, t, "tensor + sequence", attention=False) / 1e9
-    print(f"{gb:.0f} GB a layer on {t} tensor ranks")
+    print(f"tensor ranks: {t}; each keeps {gb:.0f} GB a layer")
 
 # %% [markdown]
-# And it has 126 layers (Dubey et al. 2024). So cut the sequence: **context parallelism**. Norms and MLPs do not
+# And it has 126 layers (Grattafiori et al. 2024). So cut the sequence: **context parallelism**. Norms and MLPs do not
 # notice, as in section 2. Attention does: a query needs the keys and values of *all* earlier positions. But with an
 # online softmax (lesson 10) it does not need them at the same time. So every rank keeps its queries, and the keys and
 # values travel: in each step a rank works on the slice that it holds, then hands it to its neighbour. After n steps
@@ -989,26 +1011,25 @@ def take_in(state, q, k, v, rows, cols):
 # %%
 def ring_attention(q, k, v, places):
     """Causal attention (B, H, T, D) over ranks; places: the positions of each rank
-    -> output, and pairs of query and key that each rank computes in each step"""
+    -> output, and the log of each query's sum of exponentials"""
     n, held = len(places), [(k[..., at, :], v[..., at, :], at) for at in places]
     none = lambda at: (torch.full((len(at), 1), -math.inf), torch.zeros(len(at), 1), torch.zeros(1))
-    states, pairs = [none(at) for at in places], torch.zeros(n, n, dtype=torch.long)
-    for step in range(n):
+    states = [none(at) for at in places]
+    for _ in range(n):
         for rank, at in enumerate(places):
             states[rank] = take_in(states[rank], q[..., at, :], *held[rank][:2], at, held[rank][2])
-            pairs[step, rank] = (held[rank][2] <= at[:, None]).sum()
         held = [held[rank - 1] for rank in range(n)]  # everyone hands on what it holds
-    out = torch.empty_like(q)
-    for at, (_, total, unfinished) in zip(places, states):
-        out[..., at, :] = unfinished / total
-    return out, pairs
+    out, logs = torch.empty_like(q), q.new_empty(*q.shape[:-1], 1)
+    for at, (top, total, unfinished) in zip(places, states):
+        out[..., at, :], logs[..., at, :] = unfinished / total, top + torch.log(total)
+    return out, logs
 
 
 # %%
 n, T_long, H, D = 4, 96, 3, 20
 q, k, v = (normal(B, H, T_long, D, seed=number) for number in (8, 9, 10))
 plain = list(torch.arange(T_long).chunk(n))
-out, pairs = ring_attention(q, k, v, plain)
+out, _ = ring_attention(q, k, v, plain)
 right = F.scaled_dot_product_attention(q, k, v, is_causal=True)
 gap = (out - right).abs().max()
 print(f"ring over {n} ranks against PyTorch's attention: largest difference {gap:.0e}")
@@ -1032,25 +1053,87 @@ def zigzag(T, n):
     return [torch.cat([pieces[r], pieces[2 * n - 1 - r]]) for r in range(n)]
 
 
+def pairs_of(places):
+    """Pairs of query and key that each rank computes in each step of the ring, (step, rank)"""
+    n = len(places)
+    return torch.tensor([[(places[rank - step] <= places[rank][:, None]).sum() for rank in range(n)]
+                         for step in range(n)])  # fmt: skip
+
+
+def times_the_share(pairs):
+    """All wait for the busiest in each step: how many times an even share is each there for?"""
+    return (pairs.amax(1).sum() * pairs.shape[1] / pairs.sum()).item()
+
+
+# %%
 fig, axes = figure(width=6.5, height=2.6, columns=2)
 for ax, (name, places) in zip(axes, (("plain", plain), ("zig-zag", zigzag(T_long, n)))):
-    out, pairs = ring_attention(q, k, v, places)
-    torch.testing.assert_close(out, right, rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(ring_attention(q, k, v, places)[0], right, rtol=1e-5, atol=2e-6)
+    pairs = pairs_of(places)
     heatmap(pairs, list("0123"), list("0123"), f"{name}: pairs", ax, numbers=True, vmin=0, vmax=600)
     ax.set(xlabel="rank", ylabel="step")
-    load, wait = pairs.sum(0), pairs.amax(1).sum()
-    print(f"{name:<8} pairs of each rank {load.tolist()}; with everyone waiting for the slowest, "
-          f"each is there for {wait}: {wait * n / pairs.sum():.2f} times its share")  # fmt: skip
+    print(f"{name:<8} pairs of each rank {pairs.sum(0).tolist()}; each is there for "
+          f"{pairs.amax(1).sum()}, {times_the_share(pairs):.2f} times an even share")  # fmt: skip
 show(fig, alt="Pairs of query and key by step and rank. In order, rank 0 has work only in step 0 "
               "and the last rank in all; in zig-zag all ranks have nearly equal work in every "
               "step.")
 
 # %% [markdown]
 # In order, the last rank works in every step and the first one only in the first, and as everyone hands on at the
-# same moment, all wait for the busiest: 2 − 1/n times an even share, if slices are long. The zig-zag gives each rank
-# an early piece and a late one. Now all have the same work in each step. The code did not change: it always asked for
-# the *positions*. (So must the rotary embedding: a rank's tokens do not begin at 0.)
+# same moment, all wait for the busiest. Count in squares of a slice: step 0 takes a half, each of the n − 1 others a
+# whole one, and an even share would be n/2. So all are there for (n − ½)/(n/2) = 2 − 1/n times an even share, if slices
+# are long. The zig-zag gives each rank an early piece and a late one. Now all have the same work in each step. With
+# slices of 64 positions:
+
+# %%
+for ranks in (2, 4, 8, 16):
+    ways = list(torch.arange(64 * ranks).chunk(ranks)), zigzag(64 * ranks, ranks)
+    in_order, zig_zag = (times_the_share(pairs_of(places)) for places in ways)
+    print(f"{ranks:>2} ranks: in order {in_order:.2f} times an even share, 2 - 1/n = "
+          f"{2 - 1 / ranks:.2f}; zig-zag {zig_zag:.2f}")  # fmt: skip
+    assert abs(in_order - (2 - 1 / ranks)) < 0.03 and abs(zig_zag - 1) < 1e-6
+
+# %% [markdown]
+# `ring_attention` is the same for both: it asks for the *positions*. (So must the rotary embedding: a rank's tokens do
+# not begin at 0.)
 #
+# And backward? Lesson 10 computed each tile of weights again from the log of its sum. Here a tile is a query's rank and
+# a slice of keys. The gradient of the queries grows where they are. Those of keys and values get a part from each rank,
+# so they travel *with* their slice, and each rank adds its own. After n steps they are home:
+
+# %%
+def ring_backward(q, k, v, out, logs, grad, places):
+    """-> gradients of q, k and v; grad: that of the output"""
+    n, root, delta = len(places), math.sqrt(q.shape[-1]), (grad * out).sum(-1, keepdim=True)
+    held = [(k[..., at, :], v[..., at, :], 0, 0) for at in places]
+    dq, dk, dv = (torch.zeros_like(x) for x in (q, k, v))
+    for step in range(n):
+        for rank, at in enumerate(places):
+            keys, values, dkeys, dvalues = held[rank]
+            queries, g, future = q[..., at, :], grad[..., at, :], places[rank - step] > at[:, None]
+            scores = (queries @ keys.mT / root).masked_fill(future, -math.inf)
+            weights = torch.exp(scores - logs[..., at, :])  # once more, as in lesson 10
+            ds = weights * (g @ values.mT - delta[..., at, :]) / root
+            dq[..., at, :] += ds @ keys
+            held[rank] = keys, values, dkeys + ds.mT @ queries, dvalues + weights.mT @ g
+        held = [held[rank - 1] for rank in range(n)]
+    for at, (_, _, dkeys, dvalues) in zip(places, held):  # home again
+        dk[..., at, :], dv[..., at, :] = dkeys, dvalues
+    return dq, dk, dv
+
+
+# %%
+qkv = [x.clone().requires_grad_() for x in (q, k, v)]
+grad = normal(*q.shape, seed=11)
+F.scaled_dot_product_attention(*qkv, is_causal=True).backward(grad)
+for name, places in (("plain", plain), ("zig-zag", zigzag(T_long, n))):
+    out, logs = ring_attention(q, k, v, places)
+    found = ring_backward(q, k, v, out, logs, grad, places)
+    gap = max((ours - x.grad).abs().max().item() for ours, x in zip(found, qkv))
+    print(f"{name:<8} gradients of q, k and v against autograd: off by {gap:.0e}")
+    assert gap < 1e-5
+
+# %% [markdown]
 # On real ranks, with the messages under way while the rank computes:
 
 # %% tags=["long"]
@@ -1081,11 +1164,27 @@ print(f"equal; each rank sent {found[0]['sent']:,} bytes, formula {formula:,}")
 assert all(rank["sent"] == formula for rank in found)
 
 # %% [markdown]
-# Work per step grows with the square of a slice, bytes only with its length. So with long enough slices, computing
-# hides sending. With few heads of keys and values (grouped queries) there is less to send, and Llama 3 simply gathers
-# all keys and values first (Dubey et al. 2024, section 3.3.2). Backward sends the gradients of keys and values around
-# the same ring. PyTorch has ring attention as `context_parallel`, for the attention kernels of GPUs. Llama 3 cuts its
-# sequences in the zig-zag, too.
+# Work grows with the square of the sequence, bytes only with its length. So with long enough slices, computing hides
+# sending. And with few heads of keys and values (grouped queries) there is less to send. How much? Take a layer of
+# Llama 3 405B, forward: 128 heads of size 128, 8 of them for keys and values, 16 ranks for a sequence and 8 for its
+# heads, at the 380 TFLOP/s of that stage (Grattafiori et al. 2024, tables 3 and 4), and 50 GB/s between machines
+# ([Bekman 2024](https://github.com/stas00/ml-engineering)). Suppose that nothing is hidden: each rank gathers all keys
+# and values first, then computes.
+
+# %%
+cp, tp = 16, 8
+for tokens, kv in ((8192, 128), (131072, 128), (131072, 8)):
+    attend = 2 * 2 * tokens**2 / 2 * 128 * 128 / (cp * tp) / 380e12  # two products, half of the pairs
+    size = 2 * 2 * tokens * kv * 128 / tp * (cp - 1) / cp  # keys and values, 16 bits
+    print(f"{tokens:>7,} tokens, {kv:>3} heads of keys: gather {size / 1e6:>5.0f} MB, "
+          f"{1e3 * size / 50e9:>4.1f} ms; attention {1e3 * attend:>6.3f} ms")  # fmt: skip
+
+# %% [markdown]
+# 16 times the tokens: 16 times the bytes, and 256 times the work. With keys for all heads the gather would take longer
+# than attention even then, so that a ring could hide a part of it only. With 8 it takes a ninth of the time of
+# attention, and Llama 3 does just this: it gathers first, which makes any mask easy, and cuts its sequences in the
+# zig-zag (Grattafiori et al. 2024, section 3.3.2). PyTorch has a ring of its own, `context_parallel`, for the attention
+# kernels of GPUs.
 #
 # > **Your turn: 23.7 `ring_seconds`** (12 min): which way to cut is the fastest?
 #
@@ -1094,9 +1193,9 @@ assert all(rank["sent"] == formula for rank in found)
 # In a mixture of experts (lesson 20) a token visits k of E experts. Put the experts on different ranks, and leave the
 # rest of the model data-parallel, each rank with its own tokens: **expert parallelism**. What does a rank need that
 # it does not hold? For each of its tokens the answer of an expert elsewhere. It is cheaper to send the token to the
-# expert than the expert to the token. So, in every such layer: sort the visits by the rank of their expert; exchange,
-# each rank a parcel for each other; compute; send the answers back; unsort. Each of the two exchanges is an
-# *all-to-all*.
+# expert than the expert to the token, unless very many of a rank's tokens want the same one. So, in every such layer:
+# sort the visits by the rank of their expert; exchange, each rank a parcel for each other; compute; send the answers
+# back; unsort. Each of the two exchanges is an *all-to-all*.
 
 # %%
 n, E, k = 3, 6, 2  # ranks, experts (two on each rank), visits of a token
@@ -1145,6 +1244,8 @@ with torch.no_grad():
     right = moe(torch.cat(tokens)[None])[0]
 gap = (torch.cat(outs) - right).abs().max()
 print(f"largest difference to minigpt's layer on all tokens: {gap:.0e}")
+size = sum(matrices[0].numel() for matrices in (moe.up, moe.down, moe.gate))
+print(f"an expert has {size:,} numbers, as many as {size // (2 * C)} visits, there and back")
 torch.testing.assert_close(torch.cat(outs), right, rtol=1e-4, atol=1e-5)
 
 # %% [markdown]
@@ -1219,10 +1320,10 @@ show(fig, alt="24 ranks in a table: six rows for two copies of three shards, fou
 
 # %% [markdown]
 # The order is no accident. Neighbouring ranks lie in one machine, where links are fast. So what talks most often goes
-# last. How much does each talk? Take a model like Llama 3 70B (80 layers of width 8,192, 28,672 in the MLP; Dubey et
-# al. 2024), 8,192 tokens in a micro-batch, 16 bits. GPUs are H100s: 989 TFLOP/s for dense products in bf16, of which
-# one may reach 40 %; NVLink carries 450 GB/s in each direction, a port of 400 Gbit/s between machines 50 GB/s
-# ([Bekman 2024](https://github.com/stas00/ml-engineering)).
+# last. How much does each talk? Take a model like Llama 3 70B (80 layers of width 8,192, 28,672 in the MLP; Grattafiori
+# et al. 2024, table 3), 8,192 tokens in a micro-batch, 16 bits. GPUs are H100s: 989 TFLOP/s for dense products in
+# bf16, of which one may reach 40 %; NVLink carries 450 GB/s in each direction, a port of 400 Gbit/s between machines
+# 50 GB/s ([Bekman 2024](https://github.com/stas00/ml-engineering)).
 
 # %%
 width, mlp, layers, seq, t = 8192, 28672, 80, 8192, 8
@@ -1262,8 +1363,8 @@ show(fig, alt="Time to send over time to compute, on a log scale: tensor paralle
 # - **Context parallel** when one sequence is too long for a rank; **expert parallel** when there are experts.
 # - Use *as few* dimensions as fit. Each costs something, if only mistakes.
 #
-# And a real one. Llama 3 405B was trained in three configurations (Dubey et al. 2024, table 4), each with TP, CP, PP
-# and data parallel. The products must come out:
+# And a real one. Llama 3 405B was trained in three configurations (Grattafiori et al. 2024, table 4), each with TP,
+# CP, PP and data parallel (DP). The products must come out:
 #
 # **Predict.** 16,384 GPUs, TP 8, CP 1, PP 16. How many data-parallel groups are there?
 
@@ -1285,11 +1386,12 @@ for gpus, tp, cp, pp, length, rows, tflops in ((8192, 8, 1, 16, 8192, 32, 430),
           f"{tokens / 1e6:>11.1f} {share:>8.0%} {days:>16.0f}")  # fmt: skip
 
 # %% [markdown]
-# All three read the same number of tokens in a step (the paper writes 16M, since it counts in 2²⁰). With twice the
-# GPUs the batch stayed the same, so each group has half the sequences, fewer micro-batches, and a larger bubble: the
-# speed per GPU falls from 430 to 400 TFLOP/s (Dubey et al. 2024). Plain 1F1B would idle for a third or half of the
-# time. So they interleave several stages on each rank, which divides the bubble. For the long sequences, 16 ranks
-# share one sequence, and the number of groups falls to 8.
+# (The bubble is that of plain 1F1B with one sequence in a micro-batch; the days are those of the whole training, 15.6
+# trillion tokens, if all of it ran at that speed.) All three read the same number of tokens in a step (the paper writes
+# 16M, since it counts in 2²⁰). With twice the GPUs the batch stayed the same, so each group has half the sequences,
+# fewer micro-batches, and a larger bubble: the speed per GPU falls from 430 to 400 TFLOP/s (Grattafiori et al. 2024,
+# table 4). Plain 1F1B would idle for a third or half of the time. So they interleave several stages on each rank, which
+# divides the waiting. For the long sequences, 16 ranks share one sequence, and the number of groups falls to 8.
 #
 # > **Your turn: 23.9 `choose_layout`** (20 min): a machine room, a model, and your choice.
 
@@ -1356,7 +1458,7 @@ print(f"the losses differ by {gap:.0e} at most")
 # rule "tensor parallel up to the size of a machine"? (Think of machines with 72 GPUs on one NVLink.) *Which numbers
 # can you recompute?* Their largest model, of table 1: 128 layers of width 25,600, a vocabulary of 51,200, sequences
 # of 2,048, on 3,072 GPUs, TP 8 and PP 64, a batch of 3,072 sequences, 163 TFLOP/s on each GPU (Narayanan et al. 2021,
-# table 1 and section 5.1):
+# table 1 and section 5.1). We take one sequence for a micro-batch, and try what two stages on each rank would do:
 
 # %%
 layers, width, vocab, length = 128, 25600, 51200, 2048
@@ -1364,7 +1466,7 @@ gpus, tp, pp, batch, speed = 3072, 8, 64, 3072, 163e12
 blocks = 12 * layers * width**2
 size = blocks * (1 + 13 / (12 * width) + (vocab + length) / (12 * layers * width))  # equation 2
 copies = gpus // (tp * pp)
-m = batch // copies  # one sequence in a micro-batch
+m = batch // copies
 days = 8 * 450e9 * size / (gpus * speed) / 86400  # equation 4: 450 billion tokens
 print(f"{size / 1e9:.1f} billion parameters, {copies} copies, {m} micro-batches")
 print(f"bubble over ideal time, (p - 1) / m: {(pp - 1) / m:.1%}; "

@@ -213,7 +213,7 @@ print("after five steps: the three ranks and the one hold the same weights")
 # %% [markdown]
 # ## 22.3 zero_bytes: what a rank holds and sends
 #
-# *write · difficulty 3/5 · 12 min · core · idea: stages 1 and 2 save memory for nothing, until micro-batches come*
+# *write · difficulty 3/5 · 12 min · core · idea: stages 1 and 2 send nothing more, until micro-batches come*
 #
 # Write `zero_bytes(stage, N, n, micro)`: the stage of ZeRO, 0 to 3 (0 is the plain data parallel training of lesson
 # 21); N parameters; n ranks, a divisor of N; and the micro-batches in one optimizer step. Everything is in fp32, the
@@ -296,7 +296,8 @@ for micro in (1, 8):
 # A rank prefetches: while it computes one block, the network brings the next. Traffic is free if a block computes at
 # least as long as its traffic takes. From how many tokens on is that so? The loop goes over the two passes. Of each it
 # has two numbers, both *for one parameter of the block*: `size`, the bytes that pass for it, and `work`, the FLOPs that
-# **one token** costs with it. The body of the loop is missing; replace the `raise`.
+# **one token** costs with it. The body of the loop is missing; replace the `raise` by lines that append to `needed` the
+# tokens that this pass needs.
 #
 # `tokens_to_hide(flops, network, n, gather=2, reduce=4)`:
 # - `flops`: FLOPs a second of a rank; `network`: bytes a second that come in; `n`: ranks, at least 2
@@ -466,7 +467,7 @@ for ahead in (0, 1, 2):
 # `cheapest_plan(parameters, kept, inputs, device)`:
 #
 # - on each rank lie 16 bytes a parameter, divided by the number of ranks
-# - and the activations of its own tokens: `kept` bytes, or with full recomputation `inputs` bytes
+# - and the activations of its own tokens: `kept` bytes, or with full recomputation `inputs` bytes, which are never more
 # - together they must be at most `device` bytes; to fill it exactly is allowed
 # - result: `(ranks, recompute)`: the fewest ranks on which it fits in one of the two ways, and `True` if it takes
 #   recomputation to fit there, else `False`. `None` if not even 1024 ranks are enough.

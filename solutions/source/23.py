@@ -166,8 +166,8 @@ with torch.no_grad():
 #
 # *fix · difficulty 1/5 · 10 min · further · idea: what belongs to the sum is added to the sum, once*
 #
-# A linear layer, cut by its inputs (section 1). On one rank the function below is right. On two the loss is a little
-# too high, and on eight it is bad. **One line is wrong, and what it lacks is missing elsewhere.** Mend it.
+# A linear layer, cut by its inputs (section 1). On one rank the function below is right, on two its outputs are off,
+# and on eight they are far off. **One line does something that belongs to another.** Mend it.
 #
 # `row_parallel(xs, weights, bias)`:
 # - `xs[r]` (…, C / n): rank r's part of the input's features
@@ -256,7 +256,7 @@ for n in (1, 2, 3, 4, 8):
 # ranks**.
 #
 # The parameters of a `"modern"` block: the weights of `norm1`, `attn.q`, `attn.k`, `attn.v`, `attn.out`, `attn.q_norm`,
-# `attn.k_norm`, `norm2`, `mlp.gate`, `mlp.up`, `mlp.down`. (The last two norms of attention act on each head of q and
+# `attn.k_norm`, `norm2`, `mlp.gate`, `mlp.up`, `mlp.down`. (`attn.q_norm` and `attn.k_norm` act on each head of q and
 # of k, with one gain for all heads.) Of a `"gpt2"` block: weight and bias of `norm1`, `attn.q`, `attn.k`, `attn.v`,
 # `attn.out`, `norm2`, `mlp.up`, `mlp.down`. The names are written as PyTorch writes them, `"attn.q.weight"`; `attn.out`
 # and `mlp.down` are cut by inputs, and their biases are added after g, or after the reduce-scatter.
@@ -589,7 +589,7 @@ for rank in range(4):
 #   times their median (`statistics.median`).
 # - `"keeps too much"`: on some rank, more than p micro-batches are under way at the same time.
 # - `"sends too few"`: some rank r begins its first backward pass with fewer than p − r micro-batches under way (or
-#   fewer than m, where m is smaller).
+#   fewer than m, where m is smaller). The one that now goes backward still counts.
 # - `"fine"`
 # ```python
 # events = [(1, "forward", 6.0, 7.0), (0, "forward", 5.0, 6.0), (1, "backward", 7.0, 9.0), (0, "backward", 9.0, 11.0)]

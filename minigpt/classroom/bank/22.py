@@ -25,7 +25,7 @@ def devices_twin(rng: random.Random) -> Question:
 
 SIZES = ((3, 30, 6), (124, 4000, 100), (7000, 80000, 30000), (1, 16, 0), (3, 16, 0), (10, 50, 50), (10, 50, 60),
          (5, 41, 1), (5, 80, 0), (9, 47, 12), (13, 100, 35), (70, 300, 37), (1000, 4096, 96),
-         (100, 60, 17))  # fmt: skip
+         (100, 60, 17), (30000, 203, 10))  # fmt: skip
 UP = "return -(-16 * parameters // room)"
 FOUR_NUMBERS = "Which numbers does AdamW's next step read, for one parameter, and how many bytes has each?"
 TWICE = "You double the number of devices. Which of the bytes on each of them become fewer?"
@@ -89,6 +89,12 @@ def devices_needed(parameters, device, activations):
         Mutant("powers_of_two", UP, "n = 1\n    while 16 * parameters > n * room:\n        n *= 2\n    return n",
                "only powers of two are tried",
                "Does the statement say how many devices one may rent?"),
+        Mutant("whole_parameters", UP, "each = room // 16\n    return -(-parameters // each) if each else None",
+               "the bytes of a parameter are kept together on one device",
+               "In the first example each device has room for 24 bytes: how many parameters lie on each of the two?"),
+        Mutant("not_so_many", UP, "return next((n for n in range(1, 1025) if 16 * parameters <= n * room), None)",
+               "the search ends at a number of devices that the statement does not name",
+               "From which number of devices on does one more not help any longer?"),
         Mutant("two_at_least", UP, "return max(2, -(-16 * parameters // room))",
                "a single device is not considered",
                "What if everything fits on one?"),
@@ -237,6 +243,20 @@ STAGE_ONE = Exercise(
                "    return weights",
                "the old weights are overwritten",
                "What does the statement say about the old weights?"),
+        Mutant("own_share_first_piece", f"{SUMS}\n    {PIECES}",
+               "sums = [share.chunk(n)[rank] for rank, share in enumerate(shares)]\n"
+               "    pieces = [w.chunk(n)[0] for w in weights]",
+               "every rank updates the first piece of the weights, and with its own share of the gradient alone: two "
+               "of the three wrong lines are still there", OWN_NUMBER),
+        Mutant("own_share_not_gathered", f"{SUMS}\n    {PIECES}\n    {UPDATE}\n    {WHOLE}\n    {COPIES}",
+               f"sums = [share.chunk(n)[rank] for rank, share in enumerate(shares)]\n    {PIECES}\n    {UPDATE}\n"
+               "    return pieces",
+               "each rank updates its piece with its own share alone, and nothing is gathered at the end: two of the "
+               "three wrong lines are still there", WHOSE),
+        Mutant("first_piece_not_gathered", f"{PIECES}\n    {UPDATE}\n    {WHOLE}\n    {COPIES}",
+               f"pieces = [w.chunk(n)[0] for w in weights]\n    {UPDATE}\n    return pieces",
+               "every rank updates the first piece of the weights, and nothing is gathered at the end: two of the "
+               "three wrong lines are still there", OWN_NUMBER),
         Mutant("updated_by_all", UPDATE, "for rank in range(n):\n"
                "        pieces = [update(rank, piece, grad) for piece, grad in zip(pieces, sums)]",
                "every rank's optimizer updates every piece, one after the other",
@@ -286,7 +306,7 @@ def bytes_held(stage: int, n: int) -> Fraction:
 
 
 def zero_twin(rng: random.Random) -> Question:
-    stage, n, billions, micro = rng.randint(0, 3), rng.choice([2, 4, 8, 16]), rng.randint(1, 30), rng.randint(1, 6)
+    stage, n, billions, micro = rng.randint(0, 3), rng.choice([2, 4, 8, 16]), rng.randint(1, 30), rng.randint(2, 6)
     passes = (2, 2, micro + 1, 3 * micro)[stage]
     return Question(
         f"ZeRO, stage {stage}, {billions} billion parameters in fp32 on {n} ranks, {micro} micro-batches in a step. "
@@ -301,7 +321,7 @@ PASSES = "(2, 2, micro + 1, 3 * micro)"
 CUT = '{"weights": 3, "gradients": 2, "state": 1}'
 HELD = "held = sum(N * size[kind] / (n if stage >= cut_from[kind] else 1) for kind in size)"
 SENT = "return held, passes * 4 * N * (n - 1) / n"
-KEPT_GRADIENT = "Where would a rank of stage 2 add up whole gradients until the last micro-batch?"
+KEPT_GRADIENT = "Where would a rank of stage 2 or 3 add up whole gradients until the last micro-batch?"
 FREED = "What happens to the weights of a part in stage 3, once it has computed forward?"
 FIRST_CUT = "Which of the three lies idle for most of the step, so that stage 1 cuts it first?"
 RING = "How much of a whole must come to a rank, or leave it, if it has its own part already?"
@@ -310,6 +330,9 @@ ZERO_BYTES = Exercise(
     mutants=(
         Mutant("stage_1_three", PASSES, "(2, 3, micro + 1, 3 * micro)",
                "in stage 1 a whole sum of gradients is made, and then weights are gathered as well",
+               "Which rank reads the sums of gradients that belong to other ranks' parameters?"),
+        Mutant("all_reduce", PASSES, "(2, 3, 2 * micro + 1, 3 * micro)",
+               "in stages 1 and 2 a whole sum of gradients is made, and then weights are gathered as well",
                "Which rank reads the sums of gradients that belong to other ranks' parameters?"),
         Mutant("stage_1_one", PASSES, "(2, 1, micro + 1, 3 * micro)",
                "in stage 1 nobody sends the new weights", "What does a rank know of other ranks' new weights?"),
@@ -351,6 +374,10 @@ ZERO_BYTES = Exercise(
                "the gradients are cut first", FIRST_CUT),
         Mutant("weights_in_2", CUT, '{"weights": 2, "gradients": 2, "state": 1}',
                "stage 2 cuts the weights as well", "What does stage 3 cut that stage 2 does not?"),
+        Mutant("gradients_in_3", CUT, '{"weights": 3, "gradients": 3, "state": 1}',
+               "stage 2 leaves the gradients whole", "What does stage 2 cut that stage 1 does not?"),
+        Mutant("weights_never", CUT, '{"weights": 4, "gradients": 2, "state": 1}',
+               "stage 3 leaves the weights whole", "What does stage 3 cut that stage 2 does not?"),
         Mutant("one_each", "stage >= cut_from", "stage == cut_from",
                "each stage cuts one thing only, and the others become whole again",
                "What becomes of the state in stage 2: does it stay cut?"),
@@ -719,7 +746,8 @@ def plan_twin(rng: random.Random) -> Question:
 
 PLANS = ((10, 40, 5, 200), (10, 50, 5, 200), (20, 50, 5, 200), (20, 250, 205, 200), (100, 40, 5, 250),
          (100, 60, 5, 250),
-         (1000, 30, 10, 46), (1500, 30, 20, 45), (1000, 30, 20, 47), (1000000, 3, 1, 100), (1, 20, 3, 100),
+         (3, 20, 4, 5), (1000, 30, 10, 46), (1500, 30, 20, 45), (1000, 30, 20, 47), (1000000, 3, 1, 100),
+         (1, 20, 3, 100),
          (1, 99, 3, 100), (3, 20, 4, 28), (5, 10, 2, 18), (1, 84, 30, 100), (64, 1, 0, 1), (64, 2, 0, 1),
          (6, 44, 4, 92))  # fmt: skip
 WAYS = "[(False, kept), (True, inputs)]"
@@ -765,6 +793,14 @@ if recompute and 16 * parameters / ranks / 2 + kept <= device and ranks < 1024:
                     return 2 * ranks, False
                 return ranks, recompute""",
                "twice as many ranks are preferred to recomputation", COSTS_MOST),
+        Mutant("rounded_down", "16 * parameters / ranks", "16 * parameters // ranks",
+               "the bytes of a rank are rounded down",
+               "48 bytes on 32 ranks: do they fit if each has room for one?"),
+        Mutant("weights_whole", FITS, "4 * parameters + 12 * parameters / ranks + activations <= device",
+               "every rank keeps whole weights, and only the rest is divided",
+               "Which of the 16 bytes does stage 3 leave whole?"),
+        Mutant("state_only", FITS, "8 * parameters + 8 * parameters / ranks + activations <= device",
+               "only AdamW's state is divided", "Which of the 16 bytes does stage 3 leave whole?"),
         Mutant("strict", "<= device", "< device",
                "a device may not be filled to the last byte", "What does the statement say of an exact fit?"),
         Mutant("ten", "range(11)", "range(10)",
@@ -881,6 +917,9 @@ POLICY = Exercise(
         Mutant("own_part", SIZES_OF, "(held / (N / n), gathered * n / (2 * N), reduced * n / N)",
                "what passes is taken to be a rank's piece only",
                "Does the log count a tensor that is gathered as a piece, or whole?"),
+        Mutant("without_own", SIZES_OF, "(held / (N / n), gathered * n / (n - 1) / (2 * N), reduced * n / (n - 1) / N)",
+               "a tensor is taken to be counted without the rank's own piece",
+               "Does the log count what passes over the network, or a tensor that is gathered whole?"),
         Mutant("swapped", FORMATS, 'a, b, c = ("bf16" if size < 3 else "fp32" for size in sizes)\n    return a, c, b',
                "gather and reduce have been swapped", "In which order should the three words come?"),
         Mutant("pieces_last", FORMATS,
@@ -901,6 +940,8 @@ POLICY = Exercise(
         Mutant("below_two", "size < 3", "size < 2",
                "bf16 is looked for below 2 bytes", NEAR),
         Mutant("up_to_two", "size < 3", "size < 2.001",
+               "the zeros that fill up are not expected", NEAR),
+        Mutant("a_twentieth", "size < 3", "size < 2.1",
                "the zeros that fill up are not expected", NEAR),
         Mutant("up_to_four", "size < 3", "size < 4.001",
                "a number of 4 bytes is taken for bf16", "How many bytes has a number in bf16?"),
@@ -940,9 +981,9 @@ def clipped_twin(rng: random.Random) -> Question:
     a, b, scale = rng.choice([(3, 4, 5), (5, 12, 13), (8, 15, 17), (20, 21, 29), (7, 24, 25)])
     limit, k = rng.randint(1, 4), rng.randint(1, 6)
     return Question(
-        f"Two ranks hold the two halves of a gradient; the halves are {k * a} and {k * b} long. The whole is clipped "
-        f"to a length of {limit}. By which factor is each half multiplied?", min(1.0, limit / (k * scale)),
-        f"Squares add up: the whole is {k * scale} long. The factor is the same for both halves.", 0.01,
+        f"Two ranks hold the two halves of a gradient, with norms of {k * a} and {k * b}. The whole is clipped to a "
+        f"norm of {limit}. By which factor is each half multiplied?", min(1.0, limit / (k * scale)),
+        f"Squares add up: the norm of the whole is {k * scale}. The factor is the same for both halves.", 0.01,
     )  # fmt: skip
 
 
@@ -998,6 +1039,15 @@ def clipped_pieces(pieces, copies, limit):
         Mutant("copies_left_out", ADD,
                "total += 0.0 if copied else grad.square().sum().item()\n    total = total or 1e-30",
                "copies are left out of the length", ONCE_EACH),
+        Mutant("copies_left_out_raises", ADD, "total += 0.0 if copied else grad.square().sum().item()",
+               "copies are left out of the length", ONCE_EACH),
+        Mutant("copies_of_first_added", "", """\
+def clipped_pieces(pieces, copies, limit):
+    total = sum(grad.square().sum().item() for of_rank in pieces for grad, c in zip(of_rank, copies) if not c)
+    total += sum(grad.norm().item() for grad, c in zip(pieces[0], copies) if c)
+    factor = min(1.0, limit / math.sqrt(total))
+    return [[grad * factor for grad in of_rank] for of_rank in pieces]""",
+               "squares of pieces and lengths of copies are added up", LENGTHS),
         Mutant("copies_root", "(len(pieces) if copied else 1)", "(math.sqrt(len(pieces)) if copied else 1)",
                "the square of a copy is divided by the root of the number of ranks", ONCE_EACH),
         Mutant("copies_squared", "(len(pieces) if copied else 1)", "(len(pieces) ** 2 if copied else 1)",
@@ -1307,7 +1357,7 @@ def bytes_of_a_stage(rng: random.Random) -> Question:
 
 
 def passes_of_a_stage(rng: random.Random) -> Question:
-    stage, micro = rng.randint(1, 3), rng.randint(1, 9)
+    stage, micro = rng.randint(1, 3), rng.randint(2, 9)
     return Question(
         f"ZeRO, stage {stage}, {micro} micro-batches in an optimizer step. How many passes of (n − 1)/n · N numbers "
         "does a rank send in this step?", (0, 2, micro + 1, 3 * micro)[stage],

@@ -113,6 +113,34 @@ WHICH_CUT = Exercise(
                "the bias of attention's second matrix is cut and that of the MLP's is whole", TIMES_N),
         Mutant("down_bias_one", "", laid((("mlp.down.bias",), "outputs")),
                "the bias of the MLP's second matrix is cut and that of attention's is whole", TIMES_N),
+        Mutant("late_bias_one_outputs", "", laid((("attn.out.bias",), "outputs")),
+               "the bias of attention's second matrix is cut and that of the MLP's is whole", TIMES_N),
+        Mutant("down_bias_one_inputs", "", laid((("mlp.down.bias",), "inputs")),
+               "the bias of the MLP's second matrix is cut and that of attention's is whole", TIMES_N),
+        Mutant("q_bias_whole", "", laid((("attn.q.bias",), "whole")),
+               "the bias of q is whole and that of mlp.up is cut", WHOSE),
+        Mutant("up_bias_whole", "", laid((("mlp.up.bias",), "whole")),
+               "the bias of mlp.up is whole and that of q is cut", WHOSE),
+        Mutant("mlp_outputs_bias", "", laid((("mlp.down.weight", "mlp.down.bias"), "outputs")),
+               "the MLP's second matrix is not cut like that of attention", LEAVES),
+        Mutant("attention_swapped_biases", "", laid((("attn.q.weight",), "inputs"), (("attn.q.bias",), "whole"),
+                                                    (("attn.out.weight", "attn.out.bias"), "outputs")),
+               "attention is cut the other way round than the MLP",
+               "With q cut by inputs, has a rank a finished head?"),
+        Mutant("mlp_swapped_biases", "", laid((("mlp.up.weight",), "inputs"), (("mlp.up.bias",), "whole"),
+                                              (("mlp.down.weight", "mlp.down.bias"), "outputs")),
+               "the MLP is cut the other way round than attention", BEND),
+        Mutant("mlp_inputs", "", laid((("mlp.up.weight",), "inputs")),
+               "both matrices of the MLP are cut by inputs", BEND),
+        Mutant("mlp_inputs_bias", "", laid((("mlp.up.weight",), "inputs"), (("mlp.up.bias",), "whole")),
+               "both matrices of the MLP are cut by inputs", BEND),
+        Mutant("attention_inputs", "", laid((("attn.q.weight",), "inputs")),
+               "both matrices of attention are cut by inputs", "With q cut by inputs, has a rank a finished head?"),
+        Mutant("attention_inputs_bias", "", laid((("attn.q.weight",), "inputs"), (("attn.q.bias",), "whole")),
+               "both matrices of attention are cut by inputs", "With q cut by inputs, has a rank a finished head?"),
+        Mutant("q_whole", "", laid((("attn.q.weight", "attn.q.bias"), "whole")),
+               "q is whole, so that every rank computes all heads",
+               "Which heads does a rank hand to the second matrix?"),
     ),
     variants=("""\
 def which_cut():
@@ -199,6 +227,10 @@ ROW_PARALLEL = Exercise(
                "nothing is added up over the ranks", SUMMANDS),
         Mutant("no_sum_no_bias", f"{TOTAL}\n    {COPIES}", "return partial",
                "nothing is added up over the ranks, and the bias is gone", SUMMANDS),
+        Mutant("no_sum_rank_0", f"{TOTAL}\n    {COPIES}", "partial[0] = partial[0] + bias\n    return partial",
+               "only rank 0 adds the bias, and nothing is added up over the ranks", SUMMANDS),
+        Mutant("two_ranks", TOTAL, "total = partial[0] + partial[1] + bias",
+               "two parts are added up, however many ranks there are", "How many ranks may share the layer?"),
         Mutant("first_only", TOTAL, "total = partial[0] + bias",
                "only the first rank's part counts", SUMMANDS),
         Mutant("last_only", TOTAL, "total = partial[-1] + bias",
@@ -283,6 +315,7 @@ WORKS_ON = "On which activations does this parameter work on one rank: all of th
 CUT_ONES = "Which other rank has a gradient of the same numbers of a matrix that is cut?"
 ADDED_TWICE = "f has added up already. What comes out if you add up complete gradients of n ranks?"
 OWN = "Which of these parameters exists in this family?"
+CUT_NAMES = ("attn.q.", "attn.k.", "attn.v.", "attn.out.weight", "mlp.up.", "mlp.gate.", "mlp.down.weight")
 NEEDS_A_SUM = Exercise(
     cases=lambda: [(family, cut) for family in ("gpt2", "modern") for cut in (False, True)],
     mutants=(
@@ -335,6 +368,20 @@ NEEDS_A_SUM = Exercise(
                "the cut matrices are added up as well", CUT_ONES),
         Mutant("row_matrices", SLICED, SLICED[:-1] + ", \"attn.out.weight\", \"mlp.down.weight\"}",
                "the matrices cut by inputs are added up, since their outputs are", CUT_ONES),
+        Mutant("no_late_attention", BIASES, BIASES.replace("\"attn.out.bias\", ", ""),
+               "one of the two biases behind a reduce-scatter is forgotten",
+               "To how many positions does a rank add each of the two biases?"),
+        Mutant("no_late_mlp", BIASES, BIASES.replace(", \"mlp.down.bias\"", ""),
+               "one of the two biases behind a reduce-scatter is forgotten",
+               "To how many positions does a rank add each of the two biases?"),
+        Mutant("inner_instead", BIASES, "names |= {\"norm1.bias\", \"norm2.bias\", \"attn.q.bias\", "
+               "\"attn.k.bias\", \"attn.v.bias\", \"mlp.up.bias\"}",
+               "the biases inside of attention and MLP are added up instead of those behind them", CUT_ONES),
+        Mutant("only_stream_norms", "", """\
+def needs_a_sum(family, sequence_parallel):
+    names = {"norm1.weight", "norm2.weight"} if sequence_parallel else set()
+    return names | {"norm1.bias", "norm2.bias"} if names and family == "gpt2" else names""",
+               "only the two norms of the residual stream are thought of", WORKS_ON),
         Mutant("late_biases_always", "names = set()",
                "names = {\"attn.out.bias\", \"mlp.down.bias\"} if family == \"gpt2\" else set()",
                "the biases after the sum are added up although all ranks have used them for the same numbers",
@@ -375,6 +422,10 @@ def needs_a_sum(family, sequence_parallel):
                  "GPT-2 has no norms of q and k."),
         Property(lambda names, family, cut: family != "modern" or not any(n.endswith("bias") for n in names),
                  "The modern block has no biases."),
+        Property(lambda names, *_: all(n.endswith((".weight", ".bias")) for n in names),
+                 "A name is written as PyTorch writes it: attn.q.weight, not attn.q."),
+        Property(lambda names, *_: not any(n.startswith(CUT_NAMES) for n in names),
+                 "A parameter that is cut is among your names: no other rank has a gradient of the same numbers."),
     ),
     twin=gradients_twin,
 )  # fmt: skip
@@ -493,6 +544,20 @@ VOCAB_GRADIENT = Exercise(
                "        grads.append(rest / len(targets))",
                "a rank that has not the target of a position gives its tokens no gradient",
                "Should the logit of a wrong token fall only on the rank that has the right one?"),
+        Mutant("softmax_twice", MEAN, "p = torch.exp(z - top[:, None]) / total[:, None]\n"
+               "        grads.append(grad * p * (1 - p) / len(targets))",
+               "the gradient is multiplied by the derivative of the softmax once more",
+               "Softmax and logarithm together: what is the derivative of the loss by a logit?"),
+        Mutant("ones_not_divided", TAKE_ONE, "grad[mine, place[mine]] -= len(targets)",
+               "the probabilities are divided by the number of positions and the ones are not", POSITIONS),
+        Mutant("divided_by_vocabulary", MEAN, "grads.append(grad / (size * len(parts)))",
+               "the gradient is divided by the size of the vocabulary", POSITIONS),
+        Mutant("total_inside", PROB, "grad = torch.exp(z - top[:, None] - total[:, None])",
+               "the sum is subtracted inside of the exponential, as if it were a logarithm",
+               "What must be subtracted from a logit so that its exponential is divided by the sum?"),
+        Mutant("looked_for_everywhere", f"{MINE}\n        {TAKE_ONE}",
+               "grad[torch.arange(len(targets)), place] -= 1",
+               "each rank looks for the target in its own part, wherever it lies", ONE_HOT),
     ),
     variants=("""\
 def vocab_parallel_gradient(parts, targets, top, total):
@@ -627,6 +692,11 @@ def one_forward_one_backward(p, m, rank):
                "How many forward passes are left after those that were sent ahead?"),
         Mutant("only_kinds", "return order", "return [kind for kind, _ in order]",
                "the numbers of the micro-batches are missing", "What are the two things in each entry?"),
+        Mutant("drain_all", DRAIN, "order += [(\"backward\", i) for i in range(m)]",
+               "in the end all micro-batches go backward, also those that have been", ALL_BACK),
+        Mutant("fill_one_more", FILL, "order = [(\"forward\", i) for i in range(min(p - rank, m))]",
+               "one micro-batch that has been sent ahead comes again in the turns",
+               "How many forward passes does each rank do in all?"),
         Mutant("ranks_from_one", AHEAD, "ahead = min(max(p - 1 - (rank + 1), 0), m)",
                "a rank sends one micro-batch less ahead than there are stages behind it", BEHIND),
     ),
@@ -736,6 +806,12 @@ def judge_cases() -> list[tuple]:
                 (1, "forward", 1.0, 2.0), (0, "backward", 4.0, 6.0), (1, "backward", 8.0, 10.0),
                 (0, "forward", 0.0, 1.0), (1, "forward", 10.0, 11.0), (0, "forward", 6.0, 7.0),
                 (1, "forward", 7.0, 8.0), (0, "backward", 10.0, 12.0), (1, "backward", 11.0, 13.0)]
+    growing = [(1, "backward", 8.0, 10.0), (0, "forward", 6.0, 7.0), (0, "backward", 10.0, 12.0),
+               (1, "forward", 1.0, 2.0), (0, "forward", 7.0, 8.0), (1, "backward", 2.0, 4.0),
+               (0, "backward", 13.0, 15.0), (1, "forward", 4.0, 5.0), (0, "forward", 0.0, 1.0),
+               (1, "backward", 11.0, 13.0), (0, "backward", 4.0, 6.0), (1, "forward", 7.0, 8.0),
+               (0, "forward", 1.0, 2.0), (1, "forward", 10.0, 11.0), (0, "backward", 8.0, 10.0),
+               (1, "backward", 5.0, 7.0)]
     return [
         (log_of(4, 8, start=5.0), 4),  # fine
         (log_of(4, 8, gpipe(8), start=2.0, seed=1), 4),  # keeps too much
@@ -758,6 +834,9 @@ def judge_cases() -> list[tuple]:
         (log_of(4, 9, slow={(2, "forward"): 1.7}, start=2.0, seed=18), 4),  # slow
         (log_of(4, 9, slow={(1, "forward"): 3.0}, start=2.0, seed=19), 4),  # slow
         (hesitant, 2),  # too few at first, enough later
+        (growing, 2),  # too much, but not at first
+        (log_of(3, 3, once=(1, "forward", 1), start=4.0, seed=20), 3),  # slow: by the mean, not by the middle one
+        (log_of(2, 5, slow={(1, "forward"): 1.8}, start=3.0, seed=21), 2),  # fine: below 1.5 times the mean of both
     ]
 
 
@@ -852,6 +931,28 @@ JUDGE = Exercise(
                "the slowest is compared with the fastest", "With which rank is the slowest compared?"),
         Mutant("slow_at_once", "1.5 * statistics", "1.0001 * statistics",
                "any stage that is slower than the middle one is called slow", "How much slower may a stage be?"),
+        Mutant("slow_median_pass", "lengths.append(sum(forward) / len(forward))",
+               "lengths.append(statistics.median(forward))",
+               "the middle one of a rank's passes counts instead of their mean",
+               "Which length of a rank counts: the middle one, or the mean?"),
+        Mutant("slow_lower", "statistics.median(lengths)", "statistics.median_low(lengths)",
+               "of an even number of ranks the lower of the two in the middle is taken for the median",
+               "What is the median of two numbers?"),
+        Mutant("slow_upper", "statistics.median(lengths)", "statistics.median_high(lengths)",
+               "of an even number of ranks the upper of the two in the middle is taken for the median",
+               "What is the median of two numbers?"),
+        Mutant("most_at_first", KEEPS, "elif max(first) > p:",
+               "only what is under way at the first backward pass is asked about",
+               "May a rank have more under way later on than at its first backward pass?"),
+        Mutant("after_backward", "first.append(kinds.index(\"backward\"))",
+               "first.append(kinds.index(\"backward\") - 1)",
+               "the micro-batch that goes backward is no longer counted when its backward pass begins",
+               "Until when is a micro-batch under way?"),
+        Mutant("own_spans", BUBBLE, "own = [[e for e in events if e[0] == r] for r in range(p)]\n"
+               "    spans = [max(e[3] for e in es) - es[0][2] for es in own]\n"
+               "    return 1 - busy / sum(spans), verdict",
+               "each rank's time runs from its own first start to its own last end",
+               "Does a rank wait that has not begun yet?"),
         Mutant("order_of_verdicts", SLOW, "if max(most) > p:\n        verdict = \"keeps too much\"\n"
                "    elif max(lengths) > 1.5 * statistics.median(lengths):\n        verdict = \"slow stage\"\n"
                "    elif False:",
@@ -981,6 +1082,7 @@ def ring_cases() -> list[tuple]:
         ({"plain": plain(12, 3), "backward": [at.flip(0) for at in reversed(plain(12, 3))]}, 1.0, 100.0),  # a tie
         ({"one": [torch.arange(7)]}, 2.0, 50.0),
         ({"a": plain(16, 4), "b": list(torch.arange(16).split([7, 4, 3, 2])), "c": zigzag(16, 4)}, 1.0, 1.5),
+        ({"plain": plain(9, 3)}, 0.3, 0.7),  # seconds that are not whole
     ]
 
 
@@ -1021,6 +1123,18 @@ def ring_seconds(ways, pair, hop):
     best = min(found, key=found.get)
     return best, found[best]""",
                "each rank goes on alone, and the slowest in the end decides", WAIT),
+        Mutant("hidden_in_all", "", """\
+def ring_seconds(ways, pair, hop):
+    found = {}
+    for name, places in ways.items():
+        n = len(places)
+        keys = [[places[(r - step) % n] for r in range(n)] for step in range(n)]
+        work = sum(max(int((k <= q[:, None]).sum()) for q, k in zip(places, now)) * pair for now in keys)
+        found[name] = max(work, (n - 1) * max(map(len, places)) * hop)
+    best = min(found, key=found.get)
+    return best, found[best]""",
+               "all computing is compared with all sending, as if the keys of one step could come in another",
+               "What must a rank have before it can begin the next step?"),
         Mutant("last_rank", STEP, "total += max(pairs[-1] * pair, send)",
                "only the last rank is asked for how long it computes", WAIT),
         Mutant("first_rank", STEP, "total += max(pairs[0] * pair, send)",
@@ -1306,6 +1420,13 @@ def layout_cases() -> list[tuple]:
         case(3e9, 36, 18, 10, 18, 4, 80e9),
         case(9e9, 36, 60, 20, 72, 2, 80e9),
         case(3e9, 24, 60, 90, 30, 8, 24e9),
+        case(24e9, 9, 3, 8, 9, 2, 80e9),  # (1, 9, 1) and (3, 3, 1) are equally fast
+        case(48e9, 18, 6, 98, 18, 4, 80e9),  # (2, 9, 1) and (3, 6, 1) as well
+        case(13e9, 21, 6, 30, 21, 2, 24e9),  # these five tell apart other ideas about the cost
+        case(6e9, 44, 24, 36, 4, 6, 40e9),
+        case(4e9, 28, 4, 120, 24, 6, 80e9),
+        case(9e9, 36, 12, 600, 36, 6, 24e9),
+        case(1e9, 44, 20, 6, 8, 5, 24e9),
     ]
 
 
@@ -1400,6 +1521,26 @@ CHOOSE_LAYOUT = Exercise(
                "the last layout that fits is taken", "What is better about the layout that you return?"),
         Mutant("slowest", BETTER, "if best is None or cost > best[0] + 1e-12:",
                "the slowest layout is taken", "Which cost is the best?"),
+        Mutant("last_of_ties", BETTER, "if best is None or cost < best[0] + 1e-12:",
+               "of equally fast layouts the one with the larger tp is taken",
+               "Which one counts if two are equally fast?"),
+        Mutant("added", COST, "cost = 1 + price * (tp - 1) + (pp - 1) / m",
+               "what tensor ranks and what stages cost is added instead of multiplied",
+               "Does the bubble grow if every micro-batch takes longer?"),
+        Mutant("per_copy", COST, "cost = (1 + price * (tp - 1)) * (m + pp - 1)",
+               "the cost is not divided by m, so that copies with few micro-batches seem fast",
+               "How much work is there for each GPU, whatever the layout?"),
+        Mutant("stages_in_machine", PRICE, "price = 0.03 if tp * pp <= room[\"per_machine\"] else 0.3",
+               "stages are asked to lie in one machine, too",
+               "Which of the ranks of a copy talk over the links that `c` is about?"),
+        Mutant("room_is_machine", PRICE, "price = 0.03 if room[\"gpus\"] <= room[\"per_machine\"] else 0.3",
+               "tensor ranks are dear as soon as there are several machines",
+               "In how many machines do two tensor ranks lie if the room has six machines?"),
+        Mutant("tp_divides_machine", PRICE, "price = 0.03 if room[\"per_machine\"] % tp == 0 else 0.3",
+               "tensor ranks are dear if their number does not divide that of a machine",
+               "Up to which number of tensor ranks does the statement give the low price?"),
+        Mutant("m_by_stages", MICRO, "m = max(1, model[\"batch\"] // (dp * pp))",
+               "the batch is shared out to the stages as well", PER_COPY),
         Mutant("most_copies", COST, "cost = -dp",
                "the layout with the most copies is taken", "What do many copies do to the number of micro-batches?"),
         Mutant("fewest_stages", COST, "cost = pp + tp / 1000",
@@ -1505,6 +1646,8 @@ def counted(function, parts, gains, biases, eps):
             raise RuntimeError("all_reduce was called a third time; two calls are allowed")
         if len(tensors) != len(parts):
             raise RuntimeError("all_reduce takes a list with one tensor for each rank")
+        if any(t.dim() != 2 for t in tensors):
+            raise ValueError("all_reduce takes tensors of shape (B, 1), with two axes")
         if any(tuple(t.shape) != (len(parts[0]), 1) for t in tensors):
             raise RuntimeError("all_reduce takes tensors of shape (B, 1), and was given another shape")
         total = sum(tensors)
@@ -1641,6 +1784,15 @@ def split_layernorm(parts, gains, biases, eps, all_reduce):
                "for p in parts])\n    centred = [p - t[:, :1] / width for p, t in zip(parts, both)]\n"
                "    roots = [torch.rsqrt(t[:, 1:] / width - (t[:, :1] / width) ** 2 + eps) for t in both]",
                "more than one number a token is handed to all_reduce", TALK),
+        Mutant("one_axis", SUMS, "sums = all_reduce([part.sum(1) for part in parts])",
+               "the sums that are handed to all_reduce have lost their second axis",
+               "Which option of `sum` keeps an axis of length one?"),
+        Mutant("pooled", SQUARES,
+               "squares = all_reduce([part.var(1, unbiased=False, keepdim=True) * part.shape[1] for part in parts])",
+               "the ranks' variances are put together, and how far their means lie apart is forgotten",
+               "All features of a rank are equal, but each rank has others. What is the variance over all?"),
+        Mutant("by_ranks", WIDTH, "width = len(parts)",
+               "the sums over features are divided by the number of ranks", ALL_FEATURES),
         Mutant("third_call", WIDTH, "width = all_reduce([torch.full((len(part), 1), float(part.shape[1])) "
                "for part in parts])[0]",
                "the number of features is asked for by an exchange of its own",
