@@ -244,8 +244,9 @@ def test_resume_on_other_ranks_and_layouts(data, undisturbed, tmp_path):
                                (4, ["--parallel", "fsdp", "--tp", "2"], 20)):  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(tmp_path))
-            done = run(ranks, data, out, "--steps", 20, "--save-every", 5, *flags)
+            done = run(ranks, data, out, "--steps", 20, "--save-every", 5, "--eval-every", 19, *flags)
         assert done.returncode == 0 and (out / "summary.json").exists(), done.stderr[-3000:]
+        assert (done.stdout + done.stderr).count("val_bpb") == 1  # one rank speaks for all
         found = losses(out)
         assert found.keys() == expected.keys()
         np.testing.assert_allclose([found[s] for s in found], [expected[s] for s in found], rtol=1e-5)
@@ -254,6 +255,17 @@ def test_resume_on_other_ranks_and_layouts(data, undisturbed, tmp_path):
     whole, pieces = weights(undisturbed, 20), weights(out, 20)
     assert whole.keys() == pieces.keys()
     assert all(torch.allclose(whole[name], pieces[name], atol=1e-4) for name in whole if name.startswith("model."))
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_torchrun_may_start_a_single_rank(data, undisturbed, tmp_path, mode):
+    command = pretrain(data, tmp_path / "run", "--steps", 20, "--save-every", 15, "--parallel", mode)
+    done = subprocess.run(**torchrun(1, *command), capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    forget_after(tmp_path / "run", 15)
+    assert subprocess.run(**torchrun(1, *command), capture_output=True).returncode == 0
+    found, expected = losses(tmp_path / "run"), losses(undisturbed)
+    np.testing.assert_allclose([found[s] for s in expected], list(expected.values()), rtol=1e-5)
 
 
 def test_a_killed_rank_costs_nothing(data, tmp_path):
