@@ -562,9 +562,17 @@ def add_up(found: dict[str, dict], names: list[str], layout: Layout) -> dict[str
     keys = "nats", "bytes", "tokens"
     table = torch.tensor([[found[name][key] if name in found else 0 for key in keys] for name in names],
                          dtype=torch.float64, device=layout.device)  # fmt: skip
-    dist.all_reduce(table, group=layout.groups["data"])
     return {name: {"nats": nats, "bytes": int(size), "tokens": int(tokens)}
-            for name, (nats, size, tokens) in zip(names, table.tolist())}  # fmt: skip
+            for name, (nats, size, tokens) in zip(names, sum_of_ranks(table, layout).tolist())}  # fmt: skip
+
+
+def sum_of_ranks(table: Tensor, layout: Layout) -> Tensor:
+    """The sum over the ranks that read different sequences, on each of them; on the device it came from."""
+    if layout.world == 1:
+        return table
+    total = table.to(layout.device)
+    dist.all_reduce(total, group=layout.groups["data"])
+    return total.to(table.device)
 
 
 def eager(layout: Layout):

@@ -48,6 +48,7 @@ from .optim import build_optimizers, first_decay_step, learning_rate
 from .parallel import Layout, local_piece, together
 from .precision import Policy, be_deterministic, choose, isolate_compile_cache
 from .prepare import open_data, prepare
+from .probes import Item, probe, read_items
 from .report import read_json, read_metrics
 from .shards import Shards, check_tokenizer
 from .tokenizer import Tokenizer
@@ -109,6 +110,8 @@ class Training:
     saving: Future | None = None
     copies: dict[str, Tensor] = field(default_factory=dict)
     """What that thread writes."""
+    choices: dict[str, list[Item]] = field(default_factory=dict)
+    """Questions to ask during training, by the name of their file."""
 
     @property
     def pieces(self) -> list[tuple[Tensor, Tensor]]:
@@ -163,6 +166,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         if config.optim.batch_tokens % context:
             raise UserError(f"batch_tokens {config.optim.batch_tokens} must be a multiple of the context, {context}.")
         data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
+        choices = {Path(file).stem: read_items("choices", file) for file in config.train.choices}
         found = None
         if config.train.resume and layout.leads:
             found = checkpoint.find_latest(out / "checkpoints", warn=say)
@@ -190,7 +194,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         config, out, policy, tokenizer, data, val, model, forward=forward,
         optimizers=make_optimizers(model, config.optim, layout), started=started,
         scaler=policy.grad_scaler(parallel.pieces_group(layout)), skipped=torch.zeros((), device=policy.device),
-        layout=layout, saver=ThreadPoolExecutor(1, "save") if layout.mode != "none" else None,
+        layout=layout, choices=choices, saver=ThreadPoolExecutor(1, "save") if layout.mode != "none" else None,
     )  # fmt: skip
     t.micro_batch = min(parallel.gathered(layout, pick_micro_batch(t)))
     if found is not None:
@@ -453,6 +457,13 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
         groups = (read(mine[i : i + rows]) for i in range(0, len(mine), rows))
         found = per_domain(t.model, groups, t.tokenizer.token_bytes)
     return parallel.add_up(found, sorted(set(t.val.domains(windows))), t.layout)
+
+
+def choices_step(t: Training) -> dict[str, dict]:
+    """Ask the multiple-choice questions of --choices: {file's name: {"accuracy", "interval", "chance", "items", …}}."""
+    with t.policy.autocast(), parallel.eager(t.layout):
+        found = {name: probe(t.model, t.tokenizer, "choices", items, t.layout) for name, items in t.choices.items()}
+    return {name: {key: value for key, value in row.items() if key != "groups"} for name, row in found.items()}
 
 
 def total(domains: dict[str, dict]) -> dict[str, float]:
@@ -744,6 +755,11 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
             metrics.write({"step": t.step, **found})
             tell(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
             reason = "target" if found["val_bpb"] <= c.target_bpb else None
+        if t.choices and t.step % (c.choices_every or eval_every) == 0:
+            metrics.log(None)
+            metrics.write({"step": t.step, "choices": (found := choices_step(t))})
+            for name, row in found.items():
+                tell(f"step {t.step:>6,}   {name} {row['accuracy']:.3f} (chance {row['chance']:.3f})")
         if sample_every and t.step % sample_every == 0 and t.step < t.steps:
             metrics.log(None)
             metrics.write({"step": t.step, "sample": sample_step(t)})

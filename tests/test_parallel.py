@@ -268,6 +268,22 @@ def test_torchrun_may_start_a_single_rank(data, undisturbed, tmp_path, mode):
     np.testing.assert_allclose([found[s] for s in expected], list(expected.values()), rtol=1e-5)
 
 
+def test_questions_during_training_get_the_same_answers(data, tmp_path):
+    rows = [{"question": q, "options": options, "answer": 0, "group": q} for q, options in
+            (("abc", ["def", "g", "hhh ab"]), ("ab cd", ["ef", "gh"]), ("h" * 20, ["a", "bb"]))]  # fmt: skip
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = []
+    for ranks, flags in ((1, []), (2, ["--parallel", "fsdp"]), (2, ["--parallel", "fsdp", "--tp", "2"])):
+        out = tmp_path / f"{ranks} {len(flags)}"
+        flags += ["--steps", 5, "--choices", tmp_path / "asked.jsonl", "--choices-every", 2]
+        done = run(ranks, data, out, *flags)
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        found.append([(row["step"], row["choices"]["asked"]) for row in lines if "choices" in row])
+    assert [step for step, _ in found[0]] == [2, 4] and found[0][0][1]["items"] == 3
+    assert found[0] == found[1] == found[2]
+
+
 def test_a_killed_rank_costs_nothing(data, tmp_path):
     """torchrun starts all ranks again, and the run ends with the same bits as one that nobody killed."""
     flags = ["--steps", 24, "--save-every", 4, "--parallel", "fsdp"]
