@@ -122,13 +122,17 @@ def prepare(
     return 0
 
 
-def evaluate(run: str, text: str = "", stride: int = 0, json: bool = False) -> int:
-    """Measure bits per byte of a run: on its own held-out text, or on a text of yours.
+def evaluate(run: str, text: str = "", stride: int = 0, pairs: str = "", choices: str = "", cloze: str = "",
+             json: bool = False) -> int:  # fmt: skip
+    """Measure a run: bits per byte of its own held-out text or of a text of yours, or a probe of what it knows.
 
     Args:
         run: The run folder.
         text: A file or folder; empty: what the run held out.
         stride: Predict each token with at least context - stride tokens before it; 0: windows without overlap.
+        pairs: A .jsonl file of minimal pairs, {"good", "bad", "phenomenon"}, or one of BLiMP.
+        choices: A .jsonl file of questions, {"question", "options", "answer"}, or one of HellaSwag or ARC.
+        cloze: A .jsonl file of ends to fill in, {"prefix", "answer", "group"}, or one of LAMBADA.
         json: Print one JSON object and nothing else.
     """
     from .evaluate import bits_per_byte
@@ -136,7 +140,17 @@ def evaluate(run: str, text: str = "", stride: int = 0, json: bool = False) -> i
     from .train import Run
 
     loaded = Run.load(run)
-    if text:
+    asked = {kind: file for kind, file in (("pairs", pairs), ("choices", choices), ("cloze", cloze)) if file}
+    if asked:
+        from .probes import as_text, probe, read_items
+
+        if text or len(asked) > 1:
+            raise UserError("one thing at a time: --text, --pairs, --choices or --cloze.")
+        [(kind, file)] = asked.items()
+        found = probe(loaded.model, loaded.tokenizer, kind, read_items(kind, file))
+        if not json:
+            found = as_text(found)
+    elif text:
         whole = "\n\n".join(document.text for document in read_text([text]))
         key = "bits_per_byte_sliding" if stride else "bits_per_byte"
         bpb = bits_per_byte(loaded.model, loaded.tokenizer, whole, stride=stride or None)

@@ -109,7 +109,8 @@ def mfu(tokens_per_second: float, c: ModelConfig, peak_flops: float, convention:
 # ---- memory ----------------------------------------------------------------------------------------------------------
 
 
-def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: str = "adamw") -> dict[str, int]:
+def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: str = "adamw",
+           shards: int = 1) -> dict[str, int]:  # fmt: skip
     """Bytes at the peak of a training step on one device: eager, `batch_size` sequences of the full context.
 
     weights, gradients   4 bytes a parameter each, whatever the precision
@@ -118,6 +119,8 @@ def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: 
     logits               log-probabilities kept, their gradient, and the gradient of the logits: three times 4 bytes
                          (four with a soft-cap), for as many tokens as the loss takes at once; if it works in chunks,
                          also the sum of the head's gradient
+    gathered             over several shards (FSDP), of which each holds a part of the first three: whole for a moment
+                         are what lies outside the blocks, two blocks, and the gradients of one of them
 
     Compiled code keeps less. Left out: temporaries below a layer's size, and what the allocator wastes.
     """
@@ -137,6 +140,11 @@ def memory(c: ModelConfig, batch_size: int, precision: str = "fp32", optimizer: 
         "activations": tokens * activation_bytes(c, precision) + copies,
         "logits": logits,
     }
+    if shards > 1:
+        block = sum(block_matrices(c))
+        outside = stored - c.layers * block
+        parts |= {name: -(-parts[name] // shards) for name in ("weights", "gradients", "optimizer")}
+        parts["gathered"] = (4 if precision == "fp32" else 2) * (outside + 2 * block) + 4 * (outside + block)
     return {**parts, "total": sum(parts.values())}
 
 
@@ -165,8 +173,8 @@ def activation_bytes(c: ModelConfig, precision: str = "fp32") -> int:
 
 
 def largest_micro_batch(
-    c: ModelConfig, bytes_available: float, precision: str = "fp32", optimizer: str = "adamw"
+    c: ModelConfig, bytes_available: float, precision: str = "fp32", optimizer: str = "adamw", shards: int = 1
 ) -> int:
     """The most sequences whose training step fits into so many bytes, weights and optimizer included; at least 1."""
-    need = lambda sequences: memory(c, sequences, precision, optimizer)["total"]
+    need = lambda sequences: memory(c, sequences, precision, optimizer, shards)["total"]
     return max(1, bisect_right(range(1, 2**20), bytes_available, key=need))

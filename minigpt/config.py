@@ -203,6 +203,10 @@ class TrainConfig:
     """Steps between evaluations; 0: twenty times a run."""
     eval_tokens: int = 65_536
     """Most held-out tokens to evaluate on during training, always the same ones; the final evaluation takes all."""
+    choices: tuple[str, ...] = ()
+    """Files of multiple-choice questions (.jsonl, see `evaluate --choices`) to ask during training."""
+    choices_every: int = 0
+    """Steps between askings; 0: with every evaluation."""
     save_every: str = "120s"
     """Interval of checkpoints: steps (500), seconds (90s) or minutes (15m); 0: only at the end."""
     keep: int = 2

@@ -138,7 +138,7 @@ def place(mode: str, sizes: tuple[int, int, int], device: str = "cpu", store: di
     mesh = init_device_mesh(device.split(":")[0], sizes, mesh_dim_names=DIMENSIONS)
     groups = {"data": mesh["replicate", "shard"]._flatten("data").get_group(),
               "model": mesh["shard", "tensor"]._flatten("model").get_group(),
-              "replicate": mesh["replicate"].get_group(), "tensor": mesh["tensor"].get_group(),
+              "replicate": mesh["replicate"].get_group(),
               "save": dist.new_group(timeout=MEET)}  # fmt: skip
     return Layout(mode, mesh, store, sizes, tuple(mesh.get_coordinate()), device, groups)
 
@@ -562,14 +562,22 @@ def add_up(found: dict[str, dict], names: list[str], layout: Layout) -> dict[str
     keys = "nats", "bytes", "tokens"
     table = torch.tensor([[found[name][key] if name in found else 0 for key in keys] for name in names],
                          dtype=torch.float64, device=layout.device)  # fmt: skip
-    dist.all_reduce(table, group=layout.groups["data"])
     return {name: {"nats": nats, "bytes": int(size), "tokens": int(tokens)}
-            for name, (nats, size, tokens) in zip(names, table.tolist())}  # fmt: skip
+            for name, (nats, size, tokens) in zip(names, sum_of_ranks(table, layout).tolist())}  # fmt: skip
+
+
+def sum_of_ranks(table: Tensor, layout: Layout) -> Tensor:
+    """The sum over the ranks that read different sequences, on each of them; on the device it came from."""
+    if layout.world == 1:
+        return table
+    total = table.to(layout.device)
+    dist.all_reduce(total, group=layout.groups["data"])
+    return total.to(table.device)
 
 
 def eager(layout: Layout):
     """Evaluation and samples run uncompiled; with many ranks the blocks themselves are compiled."""
-    return nullcontext() if layout.world == 1 else torch.compiler.set_stance("force_eager")
+    return nullcontext() if layout.mode == "none" else torch.compiler.set_stance("force_eager")
 
 
 @contextmanager
@@ -675,8 +683,9 @@ class StallWatch:
     def __init__(self, layout: Layout, patience: float):
         self.layout, self.patience, self.step, self.steps_here = layout, patience, 0, 0
         self.since, self.doing, self.over = time.monotonic(), "start", threading.Event()
+        self.thread = threading.Thread(target=self.look, daemon=True)
         if layout.world > 1:
-            threading.Thread(target=self.look, daemon=True).start()
+            self.thread.start()
 
     def beat(self, step: int, doing: str = "train") -> None:
         """Step `step` begins, or something else that takes its time."""
@@ -706,4 +715,6 @@ class StallWatch:
 
     def close(self) -> None:
         self.over.set()
+        if self.thread.is_alive():
+            self.thread.join()
 

@@ -48,6 +48,7 @@ from .optim import build_optimizers, first_decay_step, learning_rate
 from .parallel import Layout, local_piece, together
 from .precision import Policy, be_deterministic, choose, isolate_compile_cache
 from .prepare import open_data, prepare
+from .probes import Item, probe, read_items
 from .report import read_json, read_metrics
 from .shards import Shards, check_tokenizer
 from .tokenizer import Tokenizer
@@ -105,10 +106,12 @@ class Training:
     """Seconds that this rank has waited for its data since its speed was last compared."""
     layout: Layout = field(default_factory=Layout)
     saver: ThreadPoolExecutor | None = None
-    """With many ranks, the thread in which a checkpoint is written while training goes on."""
+    """With ranks, the thread in which a checkpoint is written while training goes on."""
     saving: Future | None = None
     copies: dict[str, Tensor] = field(default_factory=dict)
     """What that thread writes."""
+    choices: dict[str, list[Item]] = field(default_factory=dict)
+    """Questions to ask during training, by the name of their file."""
 
     @property
     def pieces(self) -> list[tuple[Tensor, Tensor]]:
@@ -147,25 +150,23 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
             earlier = open_run_folder(out, config.train.resume)
             if earlier is not None:
                 refuse_changes(earlier, config)
-            if config.data.data:
-                tokenizer, manifest = open_data(folder)
-            else:
-                tokenizer, manifest = prepare(config.data, folder, config.model.vocab_size, say=say)
-            if earlier is not None:
-                check_tokenizer(manifest, Run(out).tokenizer)
-            else:
-                tokenizer.save(out / "tokenizer" / "tokenizer.json")
+            if not config.data.data:
+                prepare(config.data, folder, config.model.vocab_size, say=say)
     with together(layout):
-        if not layout.leads:
-            if not (out / "tokenizer" / "tokenizer.json").exists():
-                raise UserError(f"{out} is not the folder that rank 0 sees: all hosts need one disk for --out.")
-            tokenizer, manifest = open_data(folder)
+        if not layout.leads and not any((out / name).exists() for name in ("status.json", "config.json")):
+            raise UserError(f"{out} is not the folder that rank 0 sees: all hosts need one disk for --out.")
+        tokenizer, manifest = open_data(folder)
+        if layout.leads and earlier is not None:
+            check_tokenizer(manifest, Run(out).tokenizer)
+        elif layout.leads:
+            tokenizer.save(out / "tokenizer" / "tokenizer.json")
         config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
         parallel.mesh_sizes(config.train, config.model, layout.world)  # the vocabulary is known only now
         context = config.model.context
         if config.optim.batch_tokens % context:
             raise UserError(f"batch_tokens {config.optim.batch_tokens} must be a multiple of the context, {context}.")
         data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
+        choices = {Path(file).stem: read_items("choices", file) for file in config.train.choices}
         found = None
         if config.train.resume and layout.leads:
             found = checkpoint.find_latest(out / "checkpoints", warn=say)
@@ -193,7 +194,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         config, out, policy, tokenizer, data, val, model, forward=forward,
         optimizers=make_optimizers(model, config.optim, layout), started=started,
         scaler=policy.grad_scaler(parallel.pieces_group(layout)), skipped=torch.zeros((), device=policy.device),
-        layout=layout, saver=ThreadPoolExecutor(1, "save") if layout.world > 1 else None,
+        layout=layout, choices=choices, saver=ThreadPoolExecutor(1, "save") if layout.mode != "none" else None,
     )  # fmt: skip
     t.micro_batch = min(parallel.gathered(layout, pick_micro_batch(t)))
     if found is not None:
@@ -301,7 +302,8 @@ def pick_micro_batch(t: Training) -> int:
             free = torch.cuda.mem_get_info(t.policy.device)[0]
         else:
             free = parallel.physical_memory() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        wanted = largest_micro_batch(t.config.model, free, t.policy.precision, t.config.optim.optimizer)
+        shards = 1 if t.layout.mode == "ddp" else math.prod(t.layout.sizes[1:])
+        wanted = largest_micro_batch(t.config.model, free, t.policy.precision, t.config.optim.optimizer, shards)
     return max(n for n in range(1, t.rows + 1) if t.rows % n == 0 and n <= max(1, wanted))
 
 
@@ -457,6 +459,13 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
     return parallel.add_up(found, sorted(set(t.val.domains(windows))), t.layout)
 
 
+def choices_step(t: Training) -> dict[str, dict]:
+    """Ask the multiple-choice questions of --choices: {file's name: {"accuracy", "interval", "chance", "items", …}}."""
+    with t.policy.autocast(), parallel.eager(t.layout):
+        found = {name: probe(t.model, t.tokenizer, "choices", items, t.layout) for name, items in t.choices.items()}
+    return {name: {key: value for key, value in row.items() if key != "groups"} for name, row in found.items()}
+
+
 def total(domains: dict[str, dict]) -> dict[str, float]:
     nats, size, tokens = (sum(counts[key] for counts in domains.values()) for key in ("nats", "bytes", "tokens"))
     return {"val_bpb": to_bpb(nats, size), "val_loss": nats / tokens}
@@ -491,10 +500,10 @@ def sample_step(t: Training, tokens: int = 120) -> str:
 def save(t: Training, wait: bool = True) -> Path:
     """Write a checkpoint of step t.step: all tensors, and in state.json all that is not a tensor.
 
-    With many ranks the tensors are copied, and written in a thread; `wait=False` returns at once. What goes wrong there
+    With ranks the tensors are copied, and written in a thread; `wait=False` returns at once. What goes wrong there
     is raised by the next save.
     """
-    names = {id(local): (name, p) for (name, p), (_, local) in zip(t.model.named_parameters(), model_pieces(t))}
+    names = {id(local_piece(p)): (name, p) for name, p in t.model.named_parameters()}
     tensors = {f"model.{name}": p.detach() for name, p in t.model.named_parameters()}
     for optimizer in t.optimizers:
         for local, slots in optimizer.state.items():
@@ -507,7 +516,7 @@ def save(t: Training, wait: bool = True) -> Path:
         "config": dataclasses.asdict(t.config),
     }  # fmt: skip
     folder, keep = t.out / "checkpoints", t.config.train.keep
-    if t.layout.world == 1:
+    if t.layout.mode == "none":
         return checkpoint.save_checkpoint(folder, tensors, state, keep)
     saved(t)  # one at a time
     parallel.check_copies(t.model, t.layout, t.step)
@@ -520,10 +529,6 @@ def saved(t: Training) -> Path | None:
     """Wait for the checkpoint that is being written, if one is; OSError on all ranks if it could not be."""
     saving, t.saving = t.saving, None
     return saving.result() if saving is not None else None
-
-
-def model_pieces(t: Training) -> list[tuple[Tensor, Tensor]]:
-    return [(p, local_piece(p)) for p in t.model.parameters()]
 
 
 def data_hashes(t: Training) -> list[str]:
@@ -713,6 +718,7 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
     profile = start_profile(t, say)
     quiet = None if t.layout.leads else True
     bar = tqdm(total=t.steps, initial=t.step, unit="step", disable=quiet, dynamic_ncols=True)
+    tell = bar.write if t.layout.leads else say
     reason, saved_step, counts, alone = None, -1, None, t.layout.world == 1
     while t.step < t.steps and reason is None:
         watch.beat(t.step)
@@ -741,14 +747,19 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
         watch.beat(t.step, "evaluate or save")
         if c.check_every and t.step % c.check_every == 0:
             parallel.check_copies(t.model, t.layout, t.step)
-            parallel.name_stragglers(t.layout, t.waited, bar.write)
+            parallel.name_stragglers(t.layout, t.waited, tell)
             t.waited = 0.0
         if t.step % eval_every == 0 and t.step < t.steps:
             found = evaluate_step(t, c.eval_tokens)
             metrics.log(None)
             metrics.write({"step": t.step, **found})
-            bar.write(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
+            tell(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
             reason = "target" if found["val_bpb"] <= c.target_bpb else None
+        if t.choices and t.step % (c.choices_every or eval_every) == 0:
+            metrics.log(None)
+            metrics.write({"step": t.step, "choices": (found := choices_step(t))})
+            for name, row in found.items():
+                tell(f"step {t.step:>6,}   {name} {row['accuracy']:.3f} (chance {row['chance']:.3f})")
         if sample_every and t.step % sample_every == 0 and t.step < t.steps:
             metrics.log(None)
             metrics.write({"step": t.step, "sample": sample_step(t)})
@@ -756,7 +767,7 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
             reason = reason or next((flag for flag in parallel.FLAGS[:3] if flag in agreed), None)
         if (due if c.save_every.isdigit() else "save" in agreed) and t.step < t.steps and reason is None:
             metrics.log(None)  # a checkpoint of step s comes after every line of step s
-            saved_step = try_to_save(t, bar.write, wait=False)
+            saved_step = try_to_save(t, tell, wait=False)
         if profile is not None:
             profile.step()
         clock.mark += time.perf_counter() - pause

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from minigpt import ModelConfig, OptimConfig, RunConfig, train
 from minigpt.config import DataConfig, TrainConfig
 from minigpt.model import GPT
-from minigpt.parallel import Layout, agree, as_whole, fill_weights, micro_step, parallelize, place, replicate
+from minigpt.parallel import (Layout, agree, as_whole, fill_weights, local_piece, micro_step, parallelize, place,
+                              replicate)  # fmt: skip
 
 STEPS = 20
 FLAGS = dict.fromkeys(("time limit", "cost limit", "interrupted", "save"), False)
@@ -78,7 +79,8 @@ def gradients(config: RunConfig, layout: Layout) -> dict[str, torch.Tensor]:
     train.forward_backward(t, train.next_batch(t))
     t.batches.close()
     found = {}
-    for (name, p), (_, local) in zip(t.model.named_parameters(), train.model_pieces(t)):
+    for name, p in t.model.named_parameters():
+        local = local_piece(p)
         grad = as_whole(local.grad, p)
         found[name] = (grad.full_tensor() if grad is not local.grad else grad).clone()
     return found

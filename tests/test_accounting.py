@@ -25,7 +25,7 @@ from minigpt.accounting import (
     parameters,
     training_flops,
 )
-from minigpt.config import PRESETS, ModelConfig, OptimConfig, UserError, depth
+from minigpt.config import PRESETS, ModelConfig, OptimConfig, UserError, depth, modern
 from minigpt.model import GPT
 from minigpt.optim import build_optimizers
 
@@ -235,3 +235,14 @@ def test_largest_micro_batch_is_the_largest(precision, optimizer):
         assert largest_micro_batch(MODERN, need - 1, precision, optimizer) == max(1, n - 1)
     assert largest_micro_batch(MODERN, 0) == 1
     assert 10 < largest_micro_batch(PRESETS["gpt2-124m"].model, 80 * 2**30, "bf16", "adamw") < 300
+
+
+def test_shards_hold_a_part_each_and_leave_room_for_more_sequences():
+    c = modern(12, 1536)
+    one, eight = memory(c, 3, "bf16", "muon"), memory(c, 3, "bf16", "muon", shards=8)
+    for name in ("weights", "gradients", "optimizer"):
+        assert eight[name] == pytest.approx(one[name] / 8, rel=1e-6)
+    assert eight["activations"] == one["activations"]
+    embedding, block = c.padded_vocab * c.width, 4 * c.width**2 + 3 * c.width * c.mlp_width
+    assert eight["gathered"] == pytest.approx(2 * (embedding + 2 * block) + 4 * (embedding + block), rel=1e-3)
+    assert largest_micro_batch(c, 16e9, "bf16", "muon", 8) > largest_micro_batch(c, 16e9, "bf16", "muon") + 2

@@ -244,8 +244,9 @@ def test_resume_on_other_ranks_and_layouts(data, undisturbed, tmp_path):
                                (4, ["--parallel", "fsdp", "--tp", "2"], 20)):  # fmt: skip
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("PYTHONPATH", str(tmp_path))
-            done = run(ranks, data, out, "--steps", 20, "--save-every", 5, *flags)
+            done = run(ranks, data, out, "--steps", 20, "--save-every", 5, "--eval-every", 19, *flags)
         assert done.returncode == 0 and (out / "summary.json").exists(), done.stderr[-3000:]
+        assert (done.stdout + done.stderr).count("val_bpb") == 1  # one rank speaks for all
         found = losses(out)
         assert found.keys() == expected.keys()
         np.testing.assert_allclose([found[s] for s in found], [expected[s] for s in found], rtol=1e-5)
@@ -254,6 +255,33 @@ def test_resume_on_other_ranks_and_layouts(data, undisturbed, tmp_path):
     whole, pieces = weights(undisturbed, 20), weights(out, 20)
     assert whole.keys() == pieces.keys()
     assert all(torch.allclose(whole[name], pieces[name], atol=1e-4) for name in whole if name.startswith("model."))
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_torchrun_may_start_a_single_rank(data, undisturbed, tmp_path, mode):
+    command = pretrain(data, tmp_path / "run", "--steps", 20, "--save-every", 15, "--parallel", mode)
+    done = subprocess.run(**torchrun(1, *command), capture_output=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    forget_after(tmp_path / "run", 15)
+    assert subprocess.run(**torchrun(1, *command), capture_output=True).returncode == 0
+    found, expected = losses(tmp_path / "run"), losses(undisturbed)
+    np.testing.assert_allclose([found[s] for s in expected], list(expected.values()), rtol=1e-5)
+
+
+def test_questions_during_training_get_the_same_answers(data, tmp_path):
+    rows = [{"question": q, "options": options, "answer": 0, "group": q} for q, options in
+            (("abc", ["def", "g", "hhh ab"]), ("ab cd", ["ef", "gh"]), ("h" * 20, ["a", "bb"]))]  # fmt: skip
+    (tmp_path / "asked.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    found = []
+    for ranks, flags in ((1, []), (2, ["--parallel", "fsdp"]), (2, ["--parallel", "fsdp", "--tp", "2"])):
+        out = tmp_path / f"{ranks} {len(flags)}"
+        flags += ["--steps", 5, "--choices", tmp_path / "asked.jsonl", "--choices-every", 2]
+        done = run(ranks, data, out, *flags)
+        assert done.returncode == 0, done.stderr[-3000:]
+        lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        found.append([(row["step"], row["choices"]["asked"]) for row in lines if "choices" in row])
+    assert [step for step, _ in found[0]] == [2, 4] and found[0][0][1]["items"] == 3
+    assert found[0] == found[1] == found[2]
 
 
 def test_a_killed_rank_costs_nothing(data, tmp_path):
