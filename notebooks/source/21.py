@@ -153,7 +153,7 @@ print(f"{valid} targets; the sum over three ranks differs from one device by {of
 assert off < 2e-6
 
 # %% [markdown]
-# The difference is the rounding of another order of addition. Now make the parts unequal: each row is one paragraph, filled up with padding, and a rank that is handed long paragraphs has more targets than its neighbour. Much code lets each rank take its own *mean* loss, and then averages the gradients over ranks; PyTorch's DDP averages by default.
+# The difference is the rounding of another order of addition. Now make the parts unequal: each row is one paragraph, filled up with padding, and a rank that is handed long paragraphs has more targets than its neighbour. Much code lets each rank take its own *mean* loss, and then averages the gradients over ranks; PyTorch's wrapper for data parallel training, `DistributedDataParallel` or *DDP*, averages by default.
 
 # %%
 ids = [np.asarray(p, np.int64) for p in tokenizer.encode_batch(paragraphs[40:400])]
@@ -172,7 +172,7 @@ print(f"targets that count, by rank: {counts}")
 for name, found in (("sums / global count", sums), ("mean of the ranks' means", means)):
     cosine = torch.nn.functional.cosine_similarity(found, one, dim=0).item()
     turned = math.degrees(math.acos(min(1.0, cosine)))
-    print(f"{name}: off by {(found - one).norm() / one.norm():.0e} of its length, "
+    print(f"{name}: off by {(found - one).norm() / one.norm():.2g} of its length, "
           f"turned by {turned:.1f} degrees")  # fmt: skip
 assert (sums - one).norm() < 1e-5 * one.norm() < (means - one).norm()
 
@@ -202,7 +202,17 @@ reveal("21.p1", guess)
 # %% [markdown]
 # ## 2. Collectives
 #
-# "All have the sum" is one of a small family. In a **collective** every rank takes part by the same call. Five of them carry all of this lesson and the next two. Here they are with a list per rank, each in a line; `x[r]` is a vector of rank r, cut into n pieces where pieces matter:
+# "All have the sum" is one of a small family. In a **collective** every rank takes part by the same call. Five of them carry this lesson and the next two:
+#
+# | collective | rank r has before | rank r has afterwards |
+# |---|---|---|
+# | broadcast | a vector | the vector of rank 0 |
+# | all-reduce | a vector | the sum of all vectors |
+# | reduce-scatter | a vector | piece r of that sum |
+# | all-gather | a piece | the pieces of all ranks, in order |
+# | all-to-all | a vector | piece r of every rank's vector, in order |
+#
+# Here they are with a list per rank, each in a line or two; `x[r]` is what rank r has, and a vector is cut into n pieces where pieces matter:
 
 # %%
 def pieces(v, n):
@@ -269,7 +279,7 @@ show(fig, alt="Six tables of three ranks. Before: 1 2 3, 10 20 30, 100 200 300. 
               "that: all have 111 222 333.")
 
 # %% [markdown]
-# Two sentences to keep. *An all-reduce is a reduce-scatter and then an all-gather*: the last two tables give the third. And *an all-to-all is a transpose*: it was a table of source and piece, and is now one of piece and source.
+# The darker a square, the more ranks' numbers are summed in it. Two sentences to keep. *An all-reduce is a reduce-scatter and then an all-gather*: the last two tables give the third. And *an all-to-all is a transpose*: it was a table of source and piece, and is now one of piece and source.
 
 # %%
 for a, b in zip(all_gather(reduce_scatter(x)), all_reduce(x)):
@@ -277,7 +287,7 @@ for a, b in zip(all_gather(reduce_scatter(x)), all_reduce(x)):
 assert torch.equal(torch.stack(all_to_all(x)), torch.stack(x).T)
 
 # %% [markdown]
-# Now with real processes. `on_ranks(3, function)` writes the function into a script, adds the imports, and starts `torchrun`, which starts three processes and tells each its rank. What the function returns on each rank comes back as a list. They talk through *gloo*, PyTorch's library for CPUs; on GPUs it is NVIDIA's *NCCL*, and the calls are the same.
+# Now with real processes. `on_ranks(3, function)` writes the function into a script, adds the imports, and starts `torchrun`, which starts three processes and tells each its rank. What the function returns on each rank comes back as a list. They talk through *gloo*, PyTorch's library for CPUs; on GPUs it is NVIDIA's *NCCL*, and the calls are the same. They return nothing: the first two overwrite the tensor that you hand in, the others fill an empty one, which comes first.
 
 # %%
 def real_collectives(rank, world, x):
@@ -310,8 +320,31 @@ script = script_of(real_collectives)
 print(script[script.index("if __name__") :])
 
 # %% [markdown]
-# One rule makes all the difference to ordinary programs. **Every rank must make the same collective calls, in the same order, with the same sizes.** A rank that skips one (`if rank == 0: dist.all_reduce(loss)`, or a `continue` after a bad batch) is not an error that anyone reports: the others wait. A hang *is* the error message.
-# So nothing that one rank decides alone, to stop, to skip, to save, may lead around a collective. minigpt puts such wishes into a sum over all ranks, once a step (`parallel.agree`).
+# One rule makes all the difference to ordinary programs. **Every rank must make the same collective calls, in the same order, with the same sizes.** For a call has no name: the k-th of one rank meets the k-th of every other. Two ranks want to sum their loss (2 and 3), and then their count of targets (100 each). But rank 1 has met a bad batch, and skips the first call:
+
+# %%
+def one_skips(rank, world):
+    loss, count = torch.tensor([2.0 + rank]), torch.tensor([100.0])
+    if rank == 0:
+        dist.all_reduce(loss)
+    second = dist.all_reduce(count, async_op=True)  # begins; `wait` waits for the end
+    try:
+        second.wait(timedelta(seconds=60 if rank else 1))
+        said = "summed"
+    except RuntimeError:
+        said = "nobody has come"
+    time.sleep(2 * rank)  # rank 1 goes on with something else
+    return loss.item(), count.item(), said
+
+
+skipped = on_ranks(2, one_skips, "from datetime import timedelta")
+for rank, (loss, count, said) in enumerate(skipped):
+    print(f"rank {rank}: loss {loss:.0f}, count {count:.0f} ({said})")
+assert skipped[0][0] == skipped[1][1] == 102 and skipped[0][2] != "summed"
+
+# %% [markdown]
+# Rank 0's loss has met rank 1's count: 102 is 2 + 100, and each of them takes it for what it had asked for. Rank 0's second call meets nobody. We let it give up after a second; by itself it would wait for half an hour, the default of PyTorch for gloo. So do not expect a message: a number that is nonsense, or a hang, *is* the message.
+# Therefore nothing that one rank decides alone, to stop, to skip, to save, may lead around a collective. minigpt puts such wishes into a sum over all ranks, once a step (`parallel.agree`).
 #
 # > **Your turn: 21.3 `who_hangs`** (12 min).
 
@@ -320,7 +353,7 @@ print(script[script.index("if __name__") :])
 #
 # How does one *build* an all-reduce? The obvious way: everybody sends to rank 0, which adds up and sends the sum back. Count what passes through rank 0's wire, for N bytes and n ranks: it receives (n − 1) N and sends (n − 1) N, while all others wait for it.
 #
-# The **ring** spreads the work. Rank r talks only to rank r + 1. Every vector is cut into n pieces. In each round every rank sends *one piece* to its neighbour, and adds what arrives to its own: after n − 1 rounds each rank has one piece that is complete. That was a reduce-scatter. In n − 1 more rounds the complete pieces travel round: an all-gather.
+# The **ring** spreads the work. Rank r talks only to rank r + 1. Every vector is cut into n pieces. In each round every rank sends *one piece* to its neighbour, and adds what arrives to its own: first piece r, and from then on the piece to which it has just added. After n − 1 rounds each rank has one piece that is complete, rank r piece r + 1. That was a reduce-scatter. In n − 1 more rounds the complete pieces travel round in the same way: an all-gather. (All numbers of ranks and pieces are modulo n.)
 
 # %%
 def ring(x, look=lambda rows: None):
@@ -342,7 +375,6 @@ def ring(x, look=lambda rows: None):
 
 # %%
 states = []
-unit = [torch.eye(4)[r].repeat_interleave(4).view(4, 4).T.flatten() for r in range(4)]
 ring([torch.ones(4) for _ in range(4)],
      lambda own: states.append([[float(c) for c in row] for row in own]))  # fmt: skip
 fig, axes = figure(width=7.2, height=1.7, columns=7)
@@ -396,7 +428,7 @@ show(fig, alt="Bytes over a rank's wire in units of N: for rank 0 of the naive w
 print("measured =", [f"{b / N:.3f}" for b in measured], "= 2 (n - 1) / n")
 
 # %% [markdown]
-# The ring never sends more than 2N from one rank, however many there are. It is also the best possible: no all-reduce can send less than 2 (n − 1)/n · N from every rank ([Patarasuk & Yuan 2009](https://doi.org/10.1016/j.jpdc.2008.09.002)). Its price is patience: 2 (n − 1) rounds, each with its own delay. For short vectors and many ranks other shapes win, such as trees, and NCCL chooses by size.
+# The ring never sends more than 2N from one rank, however many there are. As long as only the ranks themselves add, no other way sends fewer bytes ([Patarasuk & Yuan 2009](https://doi.org/10.1016/j.jpdc.2008.09.002)). Its price is patience: 2 (n − 1) rounds, each with its own delay. For short vectors and many ranks other shapes win, such as trees, and NCCL chooses by size.
 #
 # There is a second gift, easily overlooked. Each piece is summed once, in one order, and then *copied*: all ranks have the same bits. Suppose instead that each rank collects all vectors and adds them up itself, beginning with its own:
 
@@ -408,7 +440,7 @@ print(f"numbers of 5,040 in which a rank's sum differs from rank 0's: {different
 assert different[0] == 0 < min(different[1:])
 
 # %% [markdown]
-# Each of these sums is right to seven digits, and the replicas are replicas no more. Sums that agree *nearly* break the induction of section 1.
+# Each of these sums is right up to rounding, and the replicas are replicas no more. Sums that agree *nearly* break the induction of section 1.
 #
 # Now real messages. `isend` starts to send and does not wait; `recv` waits. (If all ranks first sent and waited, and then received, all could wait for ever.) This time the vector does not divide evenly, and rank 1 starts late:
 
@@ -489,7 +521,7 @@ show(fig, alt="Parameters in order of arrival against their place in the model: 
               "embedding's last.")
 
 # %% [markdown]
-# Nearly the reverse of the order in which the model names them. (The head is the embedding's matrix, so it waits for both of its uses.)
+# Nearly the reverse of the order in which the model names them. (The points off the line: a block names `attn.out` before the norms of queries and keys, and uses it after them. The head is the embedding's matrix, so it waits for both of its uses.)
 #
 # Each message costs a fixed delay, so do not send one for each parameter: collect neighbours into **buckets**, in reverse order, and send a bucket when its last gradient has arrived. With a list per rank, hooks and all; the replicas take their backward passes one after the other, so a bucket is summed when the last rank's last gradient comes in:
 
@@ -507,7 +539,7 @@ def make_buckets(model, most):
 
 
 # %%
-def hang_hooks(replicas, most, said):
+def hook_up(replicas, most, said):
     """Make the replicas add up their gradients, bucket by bucket, while backward runs"""
     cut = [make_buckets(m, most) for m in replicas]
     missing = [len(replicas) * len(bucket) for bucket in cut[0]]
@@ -531,7 +563,7 @@ def hang_hooks(replicas, most, said):
 # %%
 replicas = [GPT(ModelConfig(**SHAPE), seed=1) for _ in range(3)]
 said = []
-hang_hooks(replicas, 64 * 1024, said)
+hook_up(replicas, 64 * 1024, said)
 for m, (inputs, targets) in zip(replicas, as_parts(whole, 3)):
     (m(inputs, targets, reduction="sum") / valid).backward()
 alone = GPT(ModelConfig(**SHAPE), seed=1)
@@ -553,7 +585,7 @@ assert max(gap(m, alone) for m in replicas) < 2e-6 and abs(total / expected - 1)
 # %% [markdown]
 # (The few bytes too many are pieces that did not divide evenly.)
 #
-# Now the real thing, on two processes. `async_op=True` starts an all-reduce and returns at once; a thread of gloo does the rest while backward goes on. All that is new compared with the list: remember what is on its way, and wait for it before the update. And a switch, `sync`: with gradient accumulation nothing is sent until the last micro-batch, since the sum of sums can be sent once.
+# Now the real thing, on two processes. `async_op=True` starts an all-reduce and returns at once; a thread of gloo does the rest while backward goes on. The *future* that it leaves with you stands for the result, and its `then` says what shall be done when it is there: here, only look at the clock. All that is new compared with the list: remember what is on its way, and wait for it before the update. And a switch, `sync`: with gradient accumulation nothing is sent until the last micro-batch, since the sum of sums can be sent once.
 
 # %%
 def attach(model, most, note=lambda *event: None):
@@ -617,7 +649,7 @@ def two_ways(rank, world, shape, data, rows, micro):
 
 
 # %% [markdown]
-# And since starting processes takes seconds, the same two will do a second thing: train a few steps of a larger model, and write down by the clock when they compute and when they send.
+# And since starting processes takes seconds, the same two will do a second thing: forward and backward of a larger model, seven times, and write down by the clock when they compute and when they send.
 
 # %%
 def by_the_clock(rank, world, shape, data, rows, sizes):
@@ -683,12 +715,12 @@ for ax, most, title in zip(axes, sizes, ("one message", "buckets of 1 MiB", "buc
              for rank, events in enumerate(quickest[most])
              for kind, start, end in sorted(events, key=lambda e: e[1])]  # fmt: skip
     timeline(ax, lanes, {"forward": GREEN, "backward": BLUE, "wait": GREY, "send": ORANGE})
-    ax.set(yticks=range(4), yticklabels=labels, title=title)
-    ax.title.set_size(9)
+    ax.set(yticks=range(4), yticklabels=labels)
+    ax.set_ylabel(title, size=9)
+    if most != sizes[0]:
+        ax.get_legend().remove()
     if most != sizes[-1]:
         ax.set_xlabel("")
-        ax.get_legend().remove()
-ax.get_legend().set_bbox_to_anchor((0.5, -0.4))
 show(fig, alt="Timelines of a step on two ranks. With one message, sending begins when backward "
               "ends, and both wait for it. With buckets, bars of sending lie under the bar of "
               "backward.")
@@ -710,7 +742,7 @@ for most in sizes:
 # %% [markdown]
 # In the first row of the picture the orange bar begins where the blue one ends. With buckets it lies *under* the blue one: that is **overlap**, and only what sticks out at the end costs waiting. The last bucket always sticks out, since its gradients come last.
 #
-# Read the table with care. Here the two ranks are two processes on a small CPU, and "sending" is work for the same cores that compute: the time that is hidden in one column may come back in another. On GPUs, copying engines and network cards do most of the sending, and NCCL takes a few of the GPU's processors for the sums: there overlap is nearly free. Many tiny buckets pay the fixed delay of a message again and again. PyTorch's default is 25 MiB, with a first bucket of 1 MiB so that sending starts early ([Li et al. 2020](https://arxiv.org/abs/2006.15704), and the documentation of `DistributedDataParallel`).
+# Read the table with care. Here the two ranks are two processes on a small CPU, and "sending" is work for the same cores that compute: the time that is hidden in one column may come back in another. On GPUs most of the sending is done by network cards and copy engines, and NCCL takes a few of the GPU's processors for the sums: there overlap costs less. Many tiny buckets pay the fixed delay of a message again and again. DDP's default is 25 MiB ([Li et al. 2020](https://arxiv.org/abs/2006.15704)), but for the first bucket, which has 1 MiB so that sending starts early (`_DEFAULT_FIRST_BUCKET_BYTES` in its code).
 #
 # > **Your turn: 21.5 `order_step`** (8 min).
 
@@ -726,7 +758,7 @@ for most in sizes:
 #
 # Two mistakes from code that is used for teaching. Both run, both log a loss that falls.
 #
-# **The hook gets the wrong thing.** `register_post_accumulate_grad_hook` calls its function with the *parameter*. A function that was written for gradients, `def allreduce(grad): dist.all_reduce(grad); grad /= n`, then averages the weights, and every rank steps along its own gradient. (So in `DataParallelNaive` of [picotron](https://github.com/huggingface/picotron), as of this writing; its training uses only the class with buckets.)
+# **The hook gets the wrong thing.** `register_post_accumulate_grad_hook` calls its function with the *parameter*. A function that was written for gradients, `def allreduce(grad): dist.all_reduce(grad); grad /= n`, then averages the weights, and every rank steps along its own gradient. (So in `DataParallelNaive` of [picotron](https://github.com/huggingface/picotron), as of August 2025; its training uses only the class with buckets.)
 #
 # **Only the last micro-batch is sent.** The older `p.register_hook` does get a gradient: that of the *current* backward pass, before it is added to `p.grad`. Switched on for the last micro-batch only, it sums that one over ranks, and the earlier ones stay at home. (So in step 5 of [picotron_tutorial](https://github.com/huggingface/picotron_tutorial), if gradients are accumulated.)
 #
@@ -808,15 +840,15 @@ for how, (color, style) in ways.items():
     assert (max(apart) == 0) == (how == "gradients summed")
 axes[0].set(xlabel="step", ylabel="loss of rank 0")
 axes[0].legend(frameon=False, fontsize=8)
-axes[1].set(xlabel="step", title="distance of the replicas")
+axes[1].set(xlabel="step", ylabel="distance of the replicas")
 show(fig, alt="Left, three loss curves that all fall and are hard to tell apart. Right, the "
               "distance of the replicas: zero for summed gradients, small and falling for averaged "
               "weights, and growing for the way that sends the last micro-batch only.")
 
 # %% [markdown]
-# On the left, nothing that anyone would notice. On the right, everything: the right way is at zero, not near it. Averaging weights pulls the copies together in each step, so they never get far. The price: each rank's Adam divides by the size of its own, noisier gradient, and the checkpoint that rank 0 writes is one of three models. Sending only the last micro-batch has nothing that pulls back, and the copies walk away from each other.
+# On the left, three curves that anyone would take for healthy. On the right, the truth: the right way is at zero, not near it. Averaging weights pulls the copies together in each step, so they never get far. The price: each rank's Adam divides by the size of its own, noisier gradient, and the checkpoint that rank 0 writes is one of three models. Sending only the last micro-batch has nothing that pulls back, and the copies walk away from each other.
 #
-# How would you know, on a thousand GPUs? Nobody compares the weights of all ranks, number by number. A **checksum** is one integer made of all bits, and n integers are quickly compared. If they differ, the rank outside the majority is the suspect. `parallel.fingerprint` is such a sum, in which the place of a number counts:
+# How would you know, on a thousand GPUs? Nobody compares the weights of all ranks, number by number. A **checksum** is one integer made of all bits, and n integers are quickly compared. If they differ, the rank outside the majority is the suspect. `parallel.fingerprint` is such a sum: in each parameter the bits of every number are read as a whole number and added up, and what comes out for one parameter is mixed with what comes out for the next.
 
 # %%
 for how, replicas in trained.items():
@@ -880,24 +912,24 @@ def quickest_of(times, function, together=True):
 
 # %%
 def speeds(rank, world, shape, data, rows, numbers):
-    """Seconds of a step on rank 0 while the others sleep, of a step of all, and of all-reduces"""
+    """Seconds: a step on rank 0 alone, on all without a message, on all with DDP; all-reduces"""
     layout, model = parallel.place("ddp", (world, 1, 1), "cpu"), GPT(ModelConfig(**shape), seed=1)
     batches = {str(b): slice_of(0, 1, shape["context"], data, b)[0] for b in rows}
     step = lambda f, b: lambda: f(*batches[b]).backward()
     alone = {b: quickest_of(7, step(model, b), False) for b in batches if rank == 0}
-    dist.barrier()
+    silent = {b: quickest_of(7, step(model, b)) for b in batches}
     model.zero_grad()
     ddp = parallel.replicate(model, layout)
-    return alone, {b: quickest_of(7, step(ddp, b)) for b in batches}, {
+    return alone, silent, {b: quickest_of(7, step(ddp, b)) for b in batches}, {
         str(4 * n): quickest_of(15, partial(dist.all_reduce, torch.ones(n))) for n in numbers}
 
 
 # %%
 ready = ("from functools import partial\nfrom minigpt import GPT, ModelConfig, Shards, parallel",
          slice_of, quickest_of)  # fmt: skip
-alone, paired, reduces = on_ranks(2, speeds, *ready, shape=BIG, data=str(work / "data"),
-                                rows=[4, 8], numbers=[4**k for k in range(4, 11)],
-                                timeout=180)[0]  # fmt: skip
+alone, silent, paired, reduces = on_ranks(
+    2, speeds, *ready, shape=BIG, data=str(work / "data"), rows=[4, 8],
+    numbers=[4**k for k in range(4, 11)], timeout=180)[0]  # fmt: skip
 sizes_b, times = (np.array(v, float) for v in ([int(b) for b in reduces], list(reduces.values())))
 # times = 2 (n - 1) (alpha + beta b / n) with n = 2; relative errors, so that small sizes count
 matrix = np.stack([2 * np.ones_like(sizes_b), sizes_b], 1) / times[:, None]
@@ -912,35 +944,39 @@ def ring_seconds(n, size, alpha, beta):
 
 # %%
 fig, ax = figure(width=5.2, height=2.4)
-ax.loglog(sizes_b, 1000 * times, "o", color=BLUE, mfc="white")
+ax.loglog(sizes_b, 1000 * times, "o", color=BLUE, mfc="white", label="measured, 2 ranks")
 fine = np.geomspace(sizes_b[0], sizes_b[-1], 50)
-ax.loglog(fine, 1000 * ring_seconds(2, fine, alpha, beta), "-", color=BLUE)
+ax.loglog(fine, 1000 * ring_seconds(2, fine, alpha, beta), "-", color=BLUE, label="the model")
 ax.axvline(2 * alpha / beta, color=GREY, linestyle=":")
-label_end(ax, sizes_b[-1], 1000 * times[-1], "all-reduce, 2 ranks", BLUE)
-ax.set(xlabel="bytes", ylabel="milliseconds")
-show(fig, alt="Time of an all-reduce against its size on log-log axes: flat for small messages, "
-              "then a straight rise. A line, the fitted alpha-beta model, goes through the "
-              "points.")
+ax.legend(frameon=False)
+ticks = [t for t in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50) if min(times) < t / 1000 < max(times)]
+ax.set(xlabel="bytes", ylabel="milliseconds", yticks=ticks, yticklabels=ticks)
+ax.minorticks_off()
+show(fig, alt="Time of an all-reduce against its size on log-log axes: nearly flat for small "
+              "messages, then a straight rise. A line, the fitted alpha-beta model, bends "
+              "where a dotted line stands, and the points lie around it.")
 print(f"delay and bytes cost the same at {2 * alpha / beta / 1000:,.0f} kB (dotted line)")
+
+# %%
 size = parallel.gradient_bytes(ModelConfig(**BIG), "ddp", (2, 1, 1))
 sending = ring_seconds(2, size, alpha, beta)
+print("efficiency               two at once, no message   with DDP   predicted, no overlap")
 for name, rows, share in (("weak, 8 rows a rank", "8", 1), ("strong, 8 rows in all", "4", 0.5)):
     compute = share * alone["8"]  # as it should be: half the rows, half the time
-    measured, predicted = (compute / t for t in (paired[rows], compute + sending))
-    print(f"{name:<24} efficiency measured {measured:.0%}, predicted {predicted:.0%} "
-          "(without overlap)")  # fmt: skip
+    found = [compute / t for t in (silent[rows], paired[rows], compute + sending)]
+    print(f"{name:<24} {found[0]:>23.0%} {found[1]:>10.0%} {found[2]:>23.0%}")
 
 # %% [markdown]
-# Where the prediction is far from the measurement, the two ranks had to share something that the model does not know of: cores, caches, memory bandwidth. On a small CPU that is most of the difference; the GPUs of one machine share less.
+# The model knows of messages only. What is missing in the first column already, when both compute at the same time and nobody sends anything, has other causes: two ranks on one CPU share caches, memory bandwidth and perhaps cores, and half the rows may take more than half the time. The GPUs of one machine share less.
 #
-# Whether strong or weak, the bytes of a rank are the same: gradients have the size of the *model*, not of the batch. **Predict.** Strong scaling, from 8 GPUs to 64, ring and bandwidth the same. The share of sending in computing, time over time (delays left out): how many times as large does it get?
+# Whether strong or weak, the bytes of a rank are the same: gradients have the size of the *model*, not of the batch. **Predict.** Strong scaling, from 8 GPUs to 64, ring and bandwidth the same. Divide the seconds that a GPU sends by the seconds that it computes (delays left out): how many times as large does this ratio get?
 
 # %%
 guess = None
 reveal("21.p6", guess)
 
 # %% [markdown]
-# Now machines that we do not have. A *node* is a machine with, as a rule, eight GPUs. For an H100 we take 450 GB/s in each direction over NVLink inside the node, and 50 GB/s over InfiniBand for each GPU between nodes ([Bekman 2024](https://github.com/stas00/ml-engineering)); for α the delays that NCCL itself assumes when it chooses an algorithm: 3.4 µs a step over NVLink and 14 µs over a network, for the ring in its protocol for large messages ([NVIDIA 2024](https://github.com/NVIDIA/nccl), `src/graph/tuning.cc`). Computing at 40 % of a peak of 989 TFLOP/s, about what good code reaches (lesson 10).
+# Now machines that we do not have. A *node* is a machine with, as a rule, eight GPUs. For an H100 we take 450 GB/s in each direction over NVLink, the wires inside a node, and 50 GB/s for each GPU over InfiniBand, the network between nodes ([Bekman 2024](https://github.com/stas00/ml-engineering)); for α the delays that NCCL itself assumes when it chooses an algorithm: 3.4 µs a step over NVLink and 14 µs over a network, for the ring in its protocol for large messages ([NVIDIA 2024](https://github.com/NVIDIA/nccl), `src/graph/tuning.cc`). Computing at 40 % of a peak of 989 TFLOP/s, about what good code reaches (lesson 10).
 
 # %%
 MODEL = preset("gpt2-1.5b").model
@@ -979,15 +1015,17 @@ for ax, title in zip(axes, ("weak: 16,384 tokens a GPU", "strong: 524,288 tokens
             ax.semilogx(counts, values, style, color=color, linewidth=width, base=2,
                         label=f"{link}{', overlap' if overlap else ''}")  # fmt: skip
     ax.axvspan(8, 256, color=GREY, alpha=0.08)
-    ax.set(xlabel="GPUs", title=title, xticks=counts, xticklabels=counts, ylim=(0, 1.05))
-    ax.title.set_size(9)
+    ax.set(xlabel="GPUs", xticks=counts, xticklabels=counts, ylim=(0, 1.05))
+    ax.set_title(title, size=9)
+    ax.tick_params(axis="x", labelsize=8)
 axes[0].set_ylabel("efficiency")
 axes[1].legend(frameon=False, fontsize=7, loc="lower left")
-show(fig, alt="Predicted efficiency against GPUs. Weak scaling: high and flat for both links "
-              "with overlap. Strong scaling: falls steeply, earlier on InfiniBand than on NVLink.")
+show(fig, alt="Predicted efficiency against GPUs. Weak scaling: flat beyond 8 GPUs, at 1 for both "
+              "links with overlap. Strong scaling: on InfiniBand it falls steeply beyond 32 GPUs, "
+              "with overlap too; on NVLink it falls late, and with overlap not at all.")
 
 # %% [markdown]
-# A ring is as slow as its slowest link, so in the shaded part, beyond one node, the NVLink lines are only a wish. (Real clusters first reduce inside a node, and send between nodes only an eighth each.) Weak scaling looks almost too good: efficiency hardly depends on n, because the ring's bytes do not. What ends it is not the network. It is the batch, which grows with n and passes the critical size (lesson 11): then more devices make more tokens a second, and no fewer steps. Strong scaling ends on the network. Between the two lies every real decision.
+# A ring is as slow as its slowest link, so in the shaded part, beyond one node, the NVLink lines are only a wish. (Real clusters first reduce inside a node, and send between nodes only an eighth each.) Weak scaling looks almost too good: beyond a few GPUs the efficiency hardly depends on n, because the ring's bytes do not. What ends it is not the network. It is the batch, which grows with n and passes the critical size (lesson 11): then more devices make more tokens a second, and no fewer steps. Strong scaling ends on the network. Between the two lies every real decision.
 #
 # > **Your turn: 21.8 `gpus_worth_paying`** (15 min): from a link, a model and a batch to the number of GPUs.
 
@@ -1021,7 +1059,7 @@ for mode, start in (("none", []), ("ddp", launch)):
     command = [sys.executable, *start, "-m", "minigpt", "pretrain", f"--data={work / 'data'}",
                f"--out={work / mode}", f"--parallel={mode}",
                *(f"--{n.replace('_', '-')}={value}" for n, value in flags.items())]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=240)
     assert done.returncode == 0, done.stderr
     lines = (work / mode / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     rows[mode] = [row for row in map(json.loads, lines)]
@@ -1072,7 +1110,7 @@ for name, (found, wanted) in variants.items():
           f"turned by {math.degrees(math.acos(min(1.0, cosine))):.0f} degrees")  # fmt: skip
 
 # %% [markdown]
-# - **Clipping before the sum.** Each rank shortens its own gradient, so those with large gradients, often the most informative, lose weight. Clip after the all-reduce: the norm is then the same on all ranks, and no further message is needed.
+# - **Clipping before the sum.** Each rank shortens its own gradient to a third of the limit, so those with large gradients lose weight; and since the three do not point the same way, their sum does not reach the limit. Clip after the all-reduce: the norm is then the same on all ranks, and no further message is needed.
 # - **The same data on every rank.** Someone seeds the loader with the step and forgets the rank. The run is as slow as before *per example*, its loss falls, and n − 1 devices repeat what the first one does.
 # - **One division too many.** AdamW divides the gradient by its own size, so a constant factor is hardly seen; it hits the clip, and any optimizer that does not normalise.
 # - **The batch grows unnoticed.** A script with `batch_size=32` a device trains with 32 n. The rate that was tuned for one device is now too small, or the run too long. In minigpt `--batch-tokens` means all ranks together and is never changed by the machine.
@@ -1098,28 +1136,29 @@ assert 0.7 < noise["shared"] / noise["of its own"] < 1.4
 # %% [markdown]
 # No difference worth a word, here: the same mask on other rows makes other noise. It stays good manners to give each rank dice of its own, and minigpt seeds by (seed, step, rank), so that nothing is shared by accident. In *tensor* parallelism (lesson 23) it is the other way round: there the ranks of a group compute one and the same row, and must share the dice.
 #
-# What differs with NCCL on GPUs? Collectives are kernels in a *stream* of their own: calls return before they are done, an error may show up steps later, and `wait` makes a stream wait and not the program. Each process must first choose its GPU (`torch.cuda.set_device`). A rank that is missing ends, after a timeout, in a watchdog's message instead of silence. And CPU tensors cannot be sent: hence minigpt's second group, by gloo, for plain objects. None of it was measured here.
+# What differs with NCCL on GPUs? Collectives are kernels in a *stream* of their own, a queue of work beside that of the computing: calls return before they are done, an error may show up steps later, and `wait` makes a stream wait and not the program. Each process must first choose its GPU (`torch.cuda.set_device`). A rank that is missing ends, after a timeout, in a watchdog's message instead of silence. And CPU tensors cannot be sent: hence minigpt's second group, by gloo, for plain objects. None of it was measured here.
 #
 # > **Your turn: 21.9 `two_levels`** (20 min), unaided: the assistant stays off.
 
 # %% [markdown]
 # ## 9. One paper
 #
-# **[Goyal et al. 2017](https://arxiv.org/abs/1706.02677), Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour.** 256 GPUs train one image model at 90 % efficiency. Read section 2 (the learning rate grows with the batch, after a warm-up), section 3 (a list of subtle mistakes: you will recognise most of section 8) and section 4 (the ring and its rival).
+# **[Goyal et al. 2017](https://arxiv.org/abs/1706.02677), Accurate, Large Minibatch SGD: Training ImageNet in 1 Hour.** From 8 to 256 GPUs, one image model trains at about 90 % efficiency. Read section 2 (the learning rate grows with the batch, after a warm-up), section 3 (a list of subtle mistakes, some of which you know from section 8) and section 4 (the ring and its rival).
 #
-# *What was held fixed?* The number of epochs, and the rate per example: the rate is multiplied with the batch. *What would change your mind* about their rule? (It is for SGD and for batches below a limit, beyond which their error rises, in their figure 1; lesson 11 has the theory.) *Which number can you recompute?* Section 4 says which bandwidth is needed to hide all sending under backward: ResNet-50 has 25 million parameters in fp32, its backward pass takes about 0.125 s on their GPU, and they ask for 12.8 Gbit/s, before overheads. With the ring's formula:
+# *What was held fixed?* The number of epochs, and the rate per example: the rate is multiplied with the batch. *What would change your mind* about their rule? (It is for SGD and for batches below a limit, beyond which their error rises, in their figure 1; lesson 11 has the theory.) *Which number can you recompute?* Section 4.3 says which bandwidth is needed to hide all sending under backward: ResNet-50 has 25 million parameters in fp32, its backward pass takes about 0.125 s on their GPU, and they ask for 12.8 Gbit/s, before overheads. Their servers have eight GPUs each, and first sum inside; then 32 servers run an all-reduce. With the ring's formula:
 
 # %%
 gradients = 25e6 * 4
-for n in (8, 256):
+for n in (2, 8, 32):
     sent = 2 * (n - 1) / n * gradients
-    print(f"{n} GPUs: {sent / 1e6:.1f} MB from each in 0.125 s: {8 * sent / 0.125e9:.2f} Gbit/s")
-assert abs(8 * 2 * 255 / 256 * gradients / 0.125e9 - 12.8) < 0.1
-rounds = {"ring": 2 * 255, "halving and doubling": 2 * math.log2(256)}
-print("messages one after the other, 256 GPUs:", {k: int(v) for k, v in rounds.items()})
+    speed = 8 * sent / 0.125e9
+    print(f"{n:>2} servers: {sent / 1e6:5.1f} MB from each in 0.125 s: {speed:.1f} Gbit/s")
+assert abs(8 * 2 * gradients / 0.125e9 - 12.8) < 1e-6  # 2N, the limit for many servers
+rounds = {"ring": 2 * (32 - 1), "halving and doubling": 2 * math.log2(32)}
+print("messages one after the other, 32 servers:", {k: int(v) for k, v in rounds.items()})
 
 # %% [markdown]
-# Their 12.8 is the ring's limit for many GPUs, 2N. The second line is why they do not use a ring between servers: halving and doubling sends the same bytes in a few long rounds instead of hundreds of short ones.
+# Their 12.8 is the ring's limit for many servers, 2N. The last line is why they do not use a ring. In *halving and doubling*, servers talk in pairs, over distances of 1, 2, 4, 8 and 16: they exchange halves of the vector, then quarters, and so on, and afterwards the same backwards. It sends the same bytes in fewer rounds, and on 32 servers they found it three times as fast (section 4.1).
 #
 # ## Summary
 #

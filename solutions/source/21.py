@@ -178,6 +178,7 @@ print(f"all targets alike: {global_loss(means, counts):.3f}   "
 # who_hangs([[a, b], [a, c], [a, b]])      # [1, [1]]: where the others make a barrier, rank 1 makes an all-reduce
 # who_hangs([[a, b], [b], [a, b]])         # [0, [1]]: rank 1 has left out its first call
 # who_hangs([[a], [a, b], [a, b]])         # [1, [0]]: rank 0 has ended, and the others wait for it
+# who_hangs([[a], [a, b], [a]])            # [1, [1]]: here most have ended, and rank 1 waits for them
 # ```
 #
 # <details><summary>Hint 1</summary>

@@ -260,6 +260,14 @@ WHO_HANGS = Exercise(
                "        right = Counter(now.values()).most_common(1)[0][0]\n"
                "        blamed = [rank for rank, call in now.items() if call != right]",
                "a rank that has ended is left out of the comparison", ENDED),
+        Mutant("ended_no_vote", HANG_RIGHT,
+               "right = Counter(c for c in now if c is not None).most_common(1)[0][0]",
+               "a rank that has ended has no vote, so that even many of them are blamed",
+               "Three of five ranks have ended. Which call do most ranks make?"),
+        Mutant("ended_alone", HANG_BLAMED, HANG_BLAMED + "\n        if blamed and None in now:\n"
+               "            blamed = [rank for rank, call in enumerate(now) if call is None]",
+               "where one has ended, those that have ended are blamed, and nobody else",
+               "Three of five ranks have ended. Which call do most ranks make?"),
         Mutant("lengths_only", "", """\
 def who_hangs(calls):
     lengths = [len(c) for c in calls]
@@ -421,6 +429,13 @@ RING_PIECES = Exercise(
                "each stage has n rounds", ROUNDS),
         Mutant("n_minus_2", "range(n - 1)", "range(n - 2)",
                "each stage has a round too few", ROUNDS),
+        Mutant("adds_n_rounds", "return rounds",
+               "return [(send, receive, k < n) for k, (send, receive, _) in enumerate(rounds)]",
+               "the first round that should copy adds as well", ROUNDS),
+        Mutant("one_round_more", "", """\
+def ring_pieces(n, rank):
+    return [((rank - k) % n, (rank - k - 1) % n, k < n) for k in range(2 * n - 1)]""",
+               "there is one round too many, and it adds", ROUNDS),
         Mutant("one_stage", RING_STAGES, "((0, True),)",
                "the rounds end when each rank has one complete piece",
                "After the rounds that add, how many complete pieces has a rank?"),
@@ -440,6 +455,12 @@ RING_PIECES = Exercise(
                "What is there to copy before anything was added up?"),
         Mutant("receives_from_right", RING_RECEIVE, "receive = (rank + first - step + 1) % n",
                "what arrives is what the right neighbour sends", NEIGHBOUR),
+        Mutant("stops_moving", "return rounds",
+               "return [(send if k == 0 else (rank - 1) % n, (rank - 1) % n, adds)\n"
+               "            for k, (send, _, adds) in enumerate(rounds)]",
+               "after the first round the same piece is received and sent in every round", AGAINST),
+        Mutant("receives_fixed", RING_RECEIVE, "receive = (rank - 1) % n",
+               "a rank receives the same piece in every round", NEIGHBOUR),
         Mutant("receives_the_same", RING_RECEIVE, "receive = (rank + first - step) % n",
                "a rank receives the piece that it sends", NEIGHBOUR),
         Mutant("receive_unshifted", RING_RECEIVE, "receive = (rank - step - 1) % n",
@@ -924,6 +945,8 @@ def odd_one_out(history):
         Mutant("tie_only_of_two", TIED, "tie = len(votes) == 2 and votes[0][1] == votes[1][1]",
                "a tie counts as one only if there are two different checksums",
                "Three ranks have three checksums. Which is the largest group?"),
+        Mutant("tie_all_differ", TIED, "tie = len(votes) == len(prints)",
+               "a tie counts as one only if all checksums differ", NO_VOTE),
         Mutant("tie_any", TIED, "tie = len({count for _, count in votes}) < len(votes)",
                "small groups of equal size make a tie, although a larger one stands above them", OUTSIDE),
         Mutant("strict_majority", TIED, "tie = 2 * votes[0][1] <= len(prints)",
@@ -1031,7 +1054,7 @@ GPUS_WORTH_PAYING = Exercise(
                    (500.0, 1e9, 3e-6, 1 / 450e9, 0.9), (500.0, 1e9, 3e-6, 1 / 450e9, 0.99),
                    (2.0, 3e9, 1e-3, 2e-11, 0.35), (8.0, 1e8, 2e-2, 1e-10, 0.45), (0.7, 2e9, 0.0, 1e-9, 0.2),
                    (1e5, 1e6, 1e-6, 1e-11, 0.5), (3.0, 1e9, 1e-6, 1e-9, 0.12), (12.0, 5e8, 1e-2, 1e-9, 0.6),
-                   (1.0, 5e7, 0.0, 1e-9, 0.57)],
+                   (1.0, 5e7, 0.0, 1e-9, 0.57), (1.0, 0.0, 0.25, 1e-9, 0.5)],
     mutants=(
         Mutant("weak", EFFICIENCY, "return step / (step + sending)",
                "computing and sending are treated alike: both are shared out, or neither is", SHARED_OUT),
@@ -1044,6 +1067,11 @@ GPUS_WORTH_PAYING = Exercise(
                "Is the delay of a small message smaller than that of a large one?"),
         Mutant("whole_vector", "beta * size / n", "beta * size",
                "each round sends the whole vector instead of a piece", MESSAGES),
+        Mutant("bytes_shared", "beta * size / n", "beta * size / n / n",
+               "the bytes of the gradients are shared out among the GPUs, like the batch", SHARED_OUT),
+        Mutant("more_than_least", BEST, BEST.replace("max(n", "max([1] + [n").replace(">= least)", "> least])"),
+               "the efficiency must be more than the bound, and may not equal it",
+               "Is an efficiency of exactly 0.5 at least 0.5?"),
         Mutant("one_way", "2 * (n - 1)", "(n - 1)",
                "there are n - 1 rounds, which are only half of an all-reduce", MESSAGES),
         Mutant("n_rounds", "2 * (n - 1)", "2 * n * (n > 1)",
@@ -1192,6 +1220,8 @@ TWO_LEVELS = Exercise(
                "each round between nodes sends the whole piece, uncut", RING_OF),
         Mutant("between_of_all", BETWEEN, "between = 2 * (len(x) - 1) * piece // len(x)",
                "the ring between nodes is counted as if all ranks were in it", RING_OF),
+        Mutant("whole_ring_between", BETWEEN, "between = 2 * (len(x) - 1) * len(x[0]) // len(x)",
+               "what goes between nodes is counted as one ring of all ranks, with whole vectors", RING_OF),
         Mutant("flat_ring", f"{INSIDE}\n    {BETWEEN}",
                "inside = 0\n    between = 2 * (len(x) - 1) * len(x[0]) // len(x)",
                "one big ring over all ranks is counted", "Which messages of the three stages leave the node?"),
@@ -1381,12 +1411,12 @@ PREDICTIONS = {
     "21.p5": Prediction(
         "One bit of one weight flips on one of three ranks. Does the checksum notice? (yes or no)",
         lambda: True,
-        "It adds up the bits as whole numbers, each times a number that depends on its place: one bit changes the sum. "
-        "No tolerance, and none is needed: replicas are equal to the bit.",
+        "It reads the bits of every number as a whole number, and adds up: one bit changes the sum. There is no "
+        "tolerance, and none is needed: replicas are equal to the bit.",
     ),
     "21.p6": Prediction(
-        "Strong scaling from 8 GPUs to 64 with a ring, without delays. How many times as large does the share of "
-        "sending in computing get?",
+        "Strong scaling from 8 GPUs to 64 with a ring, without delays. Divide the seconds that a GPU sends by the "
+        "seconds that it computes: how many times as large does this ratio get?",
         lambda: 8 * (63 / 64) / (7 / 8),
         "Computing shrinks to an eighth; the bytes grow from 2 · 7/8 to 2 · 63/64 of the gradients: 8 · 9/8.",
         0.03,
