@@ -640,10 +640,12 @@ def check_copies(model: GPT, layout: Layout, step: int) -> None:
         by_place.setdefault(tuple(place[1:]), {}).setdefault(found, []).append(rank)
     for found in by_place.values():
         if len(found) > 1:
-            *odd, _ = sorted(found.values(), key=len)
-            names = ", ".join(str(rank) for ranks in odd for rank in ranks)
-            raise RuntimeError(f"at step {step} rank {names} holds other weights than its copies: a memory error, or "
-                               f"code that is not the same everywhere")  # fmt: skip
+            *odd, most = sorted(found.values(), key=len)
+            tie = len(odd[-1]) == len(most)  # of two, nobody can tell which one is right
+            names = ", ".join(str(rank) for ranks in odd + [most] * tie for rank in ranks)
+            what = "hold different weights" if tie else "holds other weights than its copies"
+            raise RuntimeError(f"at step {step} rank {names} {what}: a memory error, or code that is not the same "
+                               f"everywhere")  # fmt: skip
 
 
 def name_stragglers(layout: Layout, waited: float, say: Callable[[str], None]) -> None:

@@ -373,6 +373,11 @@ def one_bit_flips(rank, world):
         return str(error)
 
 
+def test_of_two_copies_nobody_can_tell_which_is_right():
+    for said in on_ranks(2, one_bit_flips, IMPORTS):
+        assert said.startswith("at step 7 rank 0, 1 hold different weights")
+
+
 def test_a_copy_that_differs_in_one_bit_is_named():
     for said in on_ranks(3, one_bit_flips, IMPORTS):
         assert said.startswith("at step 7 rank 1 holds other weights than its copies")

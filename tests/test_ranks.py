@@ -1,5 +1,6 @@
 """`on_ranks`: a function from a notebook on several real processes."""
 import linecache
+import os
 import time
 
 import numpy as np
@@ -29,7 +30,8 @@ def fails(rank, world):
     dist.barrier()
 
 
-def hangs(rank, world):
+def hangs(rank, world, folder):
+    Path(folder, str(os.getpid())).touch()
     if rank == 0:
         dist.barrier()
     else:
@@ -52,9 +54,24 @@ def test_the_first_failure_is_told():
         on_ranks(2, fails)
 
 
-def test_a_rank_that_waits_for_ever_is_named():
+def test_a_rank_that_waits_for_ever_is_named_and_ended(tmp_path):
     with pytest.raises(RuntimeError, match="rank 0, 1 had not returned: do all ranks make the same collective"):
-        on_ranks(2, hangs, timeout=15)
+        on_ranks(2, hangs, timeout=15, folder=str(tmp_path))
+    ranks = [int(file.name) for file in tmp_path.iterdir()]
+    assert len(ranks) == 2
+    for _ in range(100):
+        if not any(map(lives, ranks)):
+            return
+        time.sleep(0.1)
+    pytest.fail("a rank lives on")
+
+
+def lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+        return True
+    except ProcessLookupError:
+        return False
 
 
 def test_a_rank_whose_partner_has_left_fails():

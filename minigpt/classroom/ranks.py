@@ -20,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -42,10 +44,11 @@ from torch import Tensor, nn
 MAIN = """
 
 if __name__ == "__main__":
-    from minigpt.classroom.ranks import decode, encode
+    from minigpt.classroom.ranks import decode, encode, end_with_parent
 
     folder, rank, world = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(1)
+    end_with_parent()
     dist.init_process_group("gloo")
     try:
         found = {name}(rank, world, **decode((folder / "arguments.json").read_text()))
@@ -105,6 +108,19 @@ def stop(process: subprocess.Popen) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     process.kill()
     process.wait()
+
+
+def end_with_parent() -> None:
+    """From now on, end this process when the one that started it is gone. torchrun gives each rank a session of its own,
+    so nothing that ends torchrun by force reaches them."""
+    parent = os.getppid()
+
+    def look():
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=look, daemon=True).start()
 
 
 def script_of(function, *needs) -> str:
