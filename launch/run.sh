@@ -87,7 +87,7 @@ trap 'stopping=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
 
 before() { # the checks and the data, where the run has not begun yet
     [ "$(checkpoint)" = none ] || return 0
-    "$PYTHON" -m minigpt doctor >&2 || say "the doctor has something to mend (above); going on"
+    "$PYTHON" -m minigpt doctor | sed "/^$/,\$d" >&2 || say "the doctor has something to mend (above); going on"
     if [ -n "$DATA" ] && [ "$leads" = 1 ] && [ ! -e "$DATA/manifest.json" ]; then
         # shellcheck disable=SC2086 # several flags
         "$PYTHON" -m minigpt prepare --out "$DATA" ${PREPARE:-} || return 1
