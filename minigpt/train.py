@@ -677,7 +677,7 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
                 row = {"status": "failed", "reason": f"UserError: {error}", "retry": False}
                 write_atomic(out / "status.json", json.dumps({**read_json(out / "status.json", {}), **row}) + "\n")
         raise
-    write_status(t, "running")
+    write_status(t, "running", retry=True)  # what stays if this process is killed
     say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
     watch = parallel.StallWatch(layout, config.train.stall)
     try:

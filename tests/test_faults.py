@@ -65,6 +65,8 @@ def test_ranks_killed_at_random_steps(data, calm, tmp_path):  # noqa: F811
     process = start(RANKS, command(data, out, EVERY), f"--max-restarts={TIMES}")
     for number, at in enumerate(moments(1), 2):
         wait_for(lambda: steps(out) >= at, process)
+        status = json.loads((out / "status.json").read_text())  # what a wrapper finds if all is lost now
+        assert (status["status"], status["retry"]) == ("running", True)
         os.kill(draw.choice(ranks_of(process)), signal.SIGKILL)
         wait_for(lambda: len(starts(out)) == number, process)
         assert starts(out)[-1] >= at - 2 * EVERY, "more is lost than what came after the last checkpoint"
