@@ -14,7 +14,8 @@
 #   TRIES      starts without a new checkpoint before giving up (3; on several hosts 10, of about a minute each)
 #   COPY_HOME  a command that copies $RUN, such as  rsync -a "$RUN/" me@home:big/
 #   ON_DONE    a command for the very end, such as  sudo shutdown -h now ; $OUTCOME says how the run ended
-#   PYTHON     the interpreter                                  PAUSE     seconds between two starts (5)
+#   PREFLIGHT  flags of `doctor --gpu`                          PAUSE     seconds between two starts (5)
+#   PYTHON     the interpreter
 #
 # Exit: 0 done; 1 ended, and trying again is no use; 2 a setting is missing; 75 stopped by a signal, saved: start it
 # again. ON_DONE follows 0 and 1, but never a copy that failed. No setting here is a secret; keys stay in the environment.
@@ -94,7 +95,8 @@ before() { # the checks and the data, where the run has not begun yet
     fi
     until [ -z "$DATA" ] || [ -e "$DATA/manifest.json" ] || [ -n "$stopping" ]; do sleep 2; done
     if [ "$gpus" -gt 0 ]; then
-        "$PYTHON" -m minigpt doctor --gpu >&2 || return 1
+        # shellcheck disable=SC2086 # several flags
+        "$PYTHON" -m minigpt doctor --gpu ${PREFLIGHT:-} >&2 || return 1
     else
         say "no nvidia-smi here, so no pre-flight of GPUs"
     fi
