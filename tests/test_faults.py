@@ -126,14 +126,14 @@ def test_gpus_without_nccl_are_one_sentence(monkeypatch):
 
 
 def test_fewer_shards_than_ranks(tmp_path):
-    """Ranks share windows, not files: one file serves four of them, with the losses of one process."""
+    """Ranks share windows, not files: one file serves two of them, with the losses of one process."""
     documents = [Document(str(i), "words", f"the {i}th word is {i * i} " * 30) for i in range(40)]
     tokenizer = train_bpe([d.text for d in documents], 300, [END_OF_TEXT])
     manifest = write_shards(tmp_path / "data", documents, tokenizer, is_val=lambda d: int(d.id) % 8 == 0)
     tokenizer.save(tmp_path / "data" / "tokenizer" / "tokenizer.json")
     assert len(manifest["splits"]["train"]["shards"]) == 1
-    for ranks, out in ((1, tmp_path / "one"), (4, tmp_path / "four")):
+    for ranks, out in ((1, tmp_path / "one"), (2, tmp_path / "two")):
         done = run(ranks, tmp_path, out, "--steps", 8, "--parallel", "fsdp" if ranks > 1 else "auto")
         assert done.returncode == 0, done.stderr[-2000:]
-    one, four = losses(tmp_path / "one"), losses(tmp_path / "four")
-    assert len(one) == 8 and [four[s] for s in one] == pytest.approx(list(one.values()), rel=1e-5)
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert len(one) == 8 and [two[s] for s in one] == pytest.approx(list(one.values()), rel=1e-5)
