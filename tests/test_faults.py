@@ -12,7 +12,7 @@ import pytest
 import torch
 from parallel_ranks import MODERN
 from test_launch import starts, steps, wait_for
-from test_parallel import (FIXED, MODEL, data, losses, ranks_of, run, same_bits, start, torchrun,  # noqa: F401
+from test_parallel import (FIXED, MODEL, data, losses, ranks_of, run, same_bits, torchrun,  # noqa: F401
                            weights)  # fmt: skip
 
 from minigpt import UserError, train_bpe
@@ -40,10 +40,15 @@ def rows(out: Path) -> list[dict]:
     return [{k: v for k, v in row.items() if k not in TIMED} for row in read_metrics(out / "metrics.jsonl")]
 
 
+def begin(out: Path, *command, options: tuple = ()) -> subprocess.Popen:
+    """Ranks whose output goes into a file: that of many attempts would fill a pipe, and hold them up."""
+    with open(out.with_suffix(".log"), "a") as log:
+        return subprocess.Popen(**torchrun(RANKS, *command, options=options), stdout=log, stderr=log)
+
+
 @pytest.fixture(scope="module")
 def calm(data) -> Path:  # noqa: F811
-    process = start(RANKS, command(data, data / "calm", 0))
-    assert process.wait(300) == 0, process.stderr.read()[-3000:]
+    assert begin(data / "calm", *command(data, data / "calm", 0)).wait(300) == 0
     return data / "calm"
 
 
@@ -62,7 +67,7 @@ def same_run(out: Path, calm: Path) -> bool:
 def test_ranks_killed_at_random_steps(data, calm, tmp_path):  # noqa: F811
     """kill -9 of one of four ranks: torchrun starts all again, each time from the newest checkpoint."""
     out, draw = tmp_path / "run", random.Random(1)
-    process = start(RANKS, command(data, out, EVERY), f"--max-restarts={TIMES}")
+    process = begin(out, *command(data, out, EVERY), options=(f"--max-restarts={TIMES}",))
     for number, at in enumerate(moments(1), 2):
         wait_for(lambda: steps(out) >= at, process)
         status = json.loads((out / "status.json").read_text())  # what a wrapper finds if all is lost now
@@ -70,7 +75,7 @@ def test_ranks_killed_at_random_steps(data, calm, tmp_path):  # noqa: F811
         os.kill(draw.choice(ranks_of(process)), signal.SIGKILL)
         wait_for(lambda: len(starts(out)) == number, process)
         assert starts(out)[-1] >= at - 2 * EVERY, "more is lost than what came after the last checkpoint"
-    assert process.wait(300) == 0, process.stderr.read()[-3000:]
+    assert process.wait(300) == 0, out.with_suffix(".log").read_text()[-3000:]
     assert same_run(out, calm)
 
 
@@ -79,7 +84,7 @@ def test_torchrun_told_to_stop_at_random_steps(data, calm, tmp_path):  # noqa: F
     """SIGTERM, as a spot instance or Slurm sends it: all ranks save once and stop; the same command goes on."""
     out = tmp_path / "run"
     for number, at in enumerate(moments(2), 1):
-        process = start(RANKS, command(data, out, 0))
+        process = begin(out, *command(data, out, 0))
         wait_for(lambda: steps(out) >= at, process)
         process.terminate()
         process.wait(60)
@@ -88,10 +93,16 @@ def test_torchrun_told_to_stop_at_random_steps(data, calm, tmp_path):  # noqa: F
         newest, *others = list_checkpoints(out / "checkpoints")
         assert newest.name == f"step_{status['step']:06d}" and len(others) == number - 1
         assert status["step"] >= at and status["step"] == steps(out)
-    process = start(RANKS, command(data, out, 0))
-    assert process.wait(300) == 0, process.stderr.read()[-3000:]
+    assert begin(out, *command(data, out, 0)).wait(300) == 0
     assert starts(out)[1:] == [int(p.name[5:]) for p in reversed(list_checkpoints(out / "checkpoints")[1:])]
     assert same_run(out, calm)
+
+
+def test_an_evaluation_and_a_checkpoint_in_the_same_step(data, tmp_path):  # noqa: F811
+    """After an evaluation, which has no backward pass, FSDP leaves weights whole; a checkpoint needs the pieces."""
+    done = run(2, data, tmp_path / "run", "--steps", 9, "--save-every", 3, "--eval-every", 3, "--parallel", "fsdp")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [p.name for p in list_checkpoints(tmp_path / "run" / "checkpoints")] == [f"step_{n:06d}" for n in (9, 6, 3)]
 
 
 # ---- what one rank has and the others have not -----------------------------------------------------------------------
