@@ -93,7 +93,13 @@ before() { # the checks and the data, where the run has not begun yet
         # shellcheck disable=SC2086 # several flags
         "$PYTHON" -m minigpt prepare --out "$DATA" ${PREPARE:-} || return 1
     fi
-    until [ -z "$DATA" ] || [ -e "$DATA/manifest.json" ] || [ -n "$stopping" ]; do sleep 2; done
+    until [ -z "$DATA" ] || [ -e "$DATA/manifest.json" ] || [ -n "$stopping" ]; do # the endpoint makes it
+        if [ "$SECONDS" -gt 1800 ] && [ -z "$(find "$DATA" -mmin -30 -print -quit 2>/dev/null)" ]; then
+            say "nobody has written to $DATA for half an hour"
+            return 1
+        fi
+        sleep 2
+    done
     if [ "$gpus" -gt 0 ]; then
         # shellcheck disable=SC2086 # several flags
         "$PYTHON" -m minigpt doctor --gpu ${PREFLIGHT:-} >&2 || return 1
