@@ -17,7 +17,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from .config import ModelConfig, OptimConfig, TrainConfig, UserError, preset
+from .config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError, preset
 from .text.sources import builtin
 
 
@@ -318,15 +318,59 @@ def format_step(policy) -> Callable[[], None]:
     return step
 
 
+def asynchronous_save() -> dict:
+    """Seconds for which a save holds up training on two CPU ranks with 230 MB of state: written while training goes on
+    against waited for. The first save, which makes room for the copies, does not count."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", __name__]
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "text.txt").write_text(plays()[:200_000], encoding="utf-8")
+        whole_process([*command, folder])
+        found = json.loads((Path(folder) / "found.json").read_text())
+    name = f"training held up by a save of {found['megabytes']:.0f} MB, two ranks"
+    return result(name, "s", min(found["now"]), min(found["waited"]), "waiting for it", 10.0)
+
+
+def save_on_ranks(folder: Path) -> None:
+    """What each rank of `asynchronous_save` does; rank 0 leaves found.json."""
+    from . import parallel, train
+
+    model = ModelConfig(layers=6, width=512, heads=8, kv_heads=8, head_size=64, mlp_width=1408, context=32,
+                        vocab_size=300)  # fmt: skip
+    how = TrainConfig(out=str(folder / "run"), device="cpu", precision="fp32", compile="off", parallel="fsdp")
+    config = RunConfig(model, DataConfig((str(folder / "text.txt"),)),
+                       OptimConfig(steps=99, batch_tokens=64, optimizer="adamw"), how)  # fmt: skip
+    layout = parallel.join_ranks(how, model)
+    t = train.setup(config, layout=layout)
+    times = {True: [], False: []}
+    for wait in (False, True) * 5:  # taking turns, since disks have moods
+        train.forward_backward(t, train.next_batch(t))
+        train.optimizer_step(t)
+        t.step += 1
+        parallel.gathered(layout, None)  # all ranks begin at once
+        times[wait].append(seconds(lambda: train.save(t, wait)))
+        train.saved(t)
+    t.batches.close()
+    slowest = {wait: [max(ranks) for ranks in zip(*parallel.gathered(layout, times[wait][1:]))] for wait in times}
+    if layout.leads:
+        size = 3 * 4 * sum(p.numel() for p in t.model.parameters()) / 1e6
+        found = {"megabytes": size, "now": slowest[False], "waited": slowest[True]}
+        (folder / "found.json").write_text(json.dumps(found))
+    parallel.leave(layout)
+
+
 def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
     if nanogpt is not None and not (nanogpt / "train.py").exists():
         raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
     benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, continuous_batching, training_speed,
-               number_formats, time_to_loss]  # fmt: skip
+               number_formats, asynchronous_save, time_to_loss]  # fmt: skip
     rows = []
     for bench in benches:
         if only in bench.__name__:
             found = bench(nanogpt) if bench in (training_speed, time_to_loss) else bench()
             rows += found if isinstance(found, list) else [found]
     return rows
+
+
+if __name__ == "__main__":  # python -m minigpt.bench FOLDER, started by torchrun
+    save_on_ranks(Path(sys.argv[1]))

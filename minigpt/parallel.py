@@ -583,7 +583,8 @@ def eager(layout: Layout):
 @contextmanager
 def by_parts(model: GPT, layout: Layout) -> Iterator[None]:
     """Inside, parts of the model may be called, not only all of it: FSDP gathers weights when it sees a module called,
-    and what lies outside the blocks belongs to the model as a whole."""
+    and what lies outside the blocks belongs to the model as a whole. Afterwards all is in pieces again, which without a
+    backward pass FSDP itself does not see to, and without which nothing can be saved."""
     if layout.mode == "fsdp":
         model.unshard()
     try:

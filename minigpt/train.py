@@ -453,7 +453,7 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
         targets[[w < 0 for w in group]] = -100
         return t.val.domains([max(w, 0) for w in group]), inputs, targets
 
-    with t.policy.autocast(), parallel.eager(t.layout):
+    with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
         groups = (read(mine[i : i + rows]) for i in range(0, len(mine), rows))
         found = per_domain(t.model, groups, t.tokenizer.token_bytes)
     return parallel.add_up(found, sorted(set(t.val.domains(windows))), t.layout)
@@ -682,7 +682,7 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
                 row = {"status": "failed", "reason": f"UserError: {error}", "retry": False}
                 write_atomic(out / "status.json", json.dumps({**read_json(out / "status.json", {}), **row}) + "\n")
         raise
-    write_status(t, "running")
+    write_status(t, "running", retry=True)  # what stays if this process is killed
     say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
     watch = parallel.StallWatch(layout, config.train.stall)
     try:
