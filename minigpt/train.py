@@ -878,14 +878,15 @@ def write_status(t: Training, status: str, reason: str = "", retry: bool = False
         write_atomic(t.out / "status.json", json.dumps(row) + "\n")
 
 
+def git(*args: str) -> str | None:
+    """What git says about the package's folder; None where there is no git."""
+    with suppress(OSError):
+        done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
+        return done.stdout.strip()
+
+
 def record_start(t: Training) -> None:
     """Add an entry to environment.json: what ran, where, with which versions and effective settings."""
-
-    def git(*args):
-        with suppress(OSError):  # no git here
-            done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
-            return done.stdout.strip()
-
     if not t.layout.leads:
         return
     file = t.out / "environment.json"
