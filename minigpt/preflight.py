@@ -1,7 +1,7 @@
 """What this machine's GPUs can do, before a run is paid for; and whether they compute the right thing.
 
     examine(…)           checks before a run, one after the other: cards, NCCL, all-reduce, disk, the run's first steps
-    full(…)              what a card has seen: one record, a line of docs/gpu_runs.jsonl
+    make_record(…)       what a card has seen: one record, a line of docs/gpu_runs.jsonl
     render(records)      what README and docs may say about GPUs: what is on record, and nothing else
 
 Whatever could hang or crash runs in processes of its own (`python -m minigpt.preflight JOB FILE`, by torchrun where
@@ -44,7 +44,7 @@ PEAKS = {r"H100 PCIe": 756e12, r"\b(H100|H200|GH200)": 989e12, r"\bB200": 2250e1
 """FLOP/s of dense products in bf16 (T4: fp16) with sums in fp32, by card, from NVIDIA's data sheets."""
 CONVENTION = "palm"
 """Of accounting.mfu: 6 N + 12 L H D T a token."""
-PATIENCE = {"all_reduce": 120.0, "first_steps": 900.0, "pretrain": 240.0}
+PATIENCE = {"time_all_reduce": 120.0, "first_steps": 900.0, "run_to_end": 240.0}
 """Seconds after which a job is given up."""
 SLOW_SAVE = 120.0
 """Seconds of writing one checkpoint from which the disk is called slow."""
@@ -122,13 +122,13 @@ def last_words(said: str) -> str:
     return (errors or lines or ["it ended without a word"])[-1]
 
 
-def all_reduce(device: str, mebibytes: int) -> dict:
+def time_all_reduce(device: str, mebibytes: int) -> dict:
     """Add up a tensor over all ranks: {"seconds": the best of five, "right": whether the sum is}."""
     rank, world = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.startswith("cuda"):
         device = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device != "cpu" else "gloo", timeout=timedelta(seconds=PATIENCE["all_reduce"]))
+    dist.init_process_group("gloo" if device == "cpu" else "nccl", timeout=timedelta(minutes=2))
     times, right = [], True
     for _ in range(7):
         tensor = torch.full((mebibytes * 2**18,), rank + 1.0, device=device)
@@ -154,7 +154,7 @@ def bus_bandwidth(size: int, seconds: float, ranks: int) -> float:
 def first_steps(config: dict, steps: int) -> dict:
     """Take the first steps of a run as `train.pretrain` does, on all ranks, and measure.
 
-    losses               of the whole batch, in nats a token
+    losses               of the whole batch, in nats a token; a list of `steps`, at least two
     tokens_per_second    over all ranks, without the first step
     peak, formula        bytes on the fullest rank (None on a CPU), and what accounting.memory says
     waits                shares of the time that the host waits: for data (the device may idle), and for the loss of the
@@ -168,7 +168,7 @@ def first_steps(config: dict, steps: int) -> dict:
         if on_gpu:
             torch.cuda.reset_peak_memory_stats(t.policy.device)
         waiting = None
-        for number in range(min(steps, t.steps)):
+        for number in range(steps):
             loss = train.forward_backward(t, train.next_batch(t))
             train.optimizer_step(t)
             t.step += 1
@@ -201,12 +201,12 @@ def first_steps(config: dict, steps: int) -> dict:
         parallel.leave(layout)
 
 
-def pretrain(config: dict) -> dict:
+def run_to_end(config: dict) -> dict:
     """`train.pretrain`, for runs that will be killed."""
     return train.pretrain(train.RunConfig.from_json(json.dumps(config))).status
 
 
-JOBS: dict[str, Callable] = {"all_reduce": all_reduce, "first_steps": first_steps, "pretrain": pretrain}
+JOBS: dict[str, Callable] = {"time_all_reduce": time_all_reduce, "first_steps": first_steps, "run_to_end": run_to_end}
 
 
 # ---- runs to try things with -----------------------------------------------------------------------------------------
@@ -292,7 +292,7 @@ def links(device: str, ranks: int, mebibytes: int = 0) -> tuple:
     mebibytes = mebibytes or (256 if device != "cpu" else 8)
     remedy = "see `nvidia-smi topo -m`, and what NCCL_DEBUG=INFO says; NCCL_P2P_DISABLE=1 goes around a broken link"
     try:
-        found = run_job("all_reduce", ranks, device=device, mebibytes=mebibytes)
+        found = run_job("time_all_reduce", ranks, device=device, mebibytes=mebibytes)
     except Failed as error:
         return "all-reduce", False, str(error), remedy
     rate = bus_bandwidth(mebibytes << 20, found["seconds"], ranks)
@@ -367,13 +367,14 @@ def utilisation(tokens_per_second: float, c: ModelConfig, device: str) -> float 
 # ---- what a card has seen --------------------------------------------------------------------------------------------
 
 
-def full(config: RunConfig, device: str, ranks: int, peer: Path | None = None, say: Callable[[str], None] = print,
-         small: RunConfig = SMALL, formats=("fp32", "bf16", "fp16"), compiles=("off", "on"),
-         seconds: float = 480.0) -> dict:  # fmt: skip
+def make_record(
+    config: RunConfig, device: str, ranks: int, peer: Path | None = None, say: Callable[[str], None] = print,
+    small: RunConfig = SMALL, formats=("fp32", "bf16", "fp16"), compiles=("off", "on"), seconds: float = 480.0,
+) -> dict:  # fmt: skip
     """Run everything that a card should have seen, within about so many seconds, and return the record.
 
-    `config` is what speed is measured with, in bf16 and compiled; `small` what numbers are compared with. A part that
-    fails is {"ok": False, "failed": why}; one for which no time was left {"skipped": …}.
+    `config` is what speed is measured with, in bf16 and the last of `compiles`; `small` what numbers are compared with.
+    A part that fails is {"ok": False, "failed": why}; one for which no time was left {"skipped": …}.
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="minigpt-full-", ignore_cleanup_errors=True) as name:
@@ -383,7 +384,7 @@ def full(config: RunConfig, device: str, ranks: int, peer: Path | None = None, s
             formats = (*formats, "fp8")
         ways = [(precision, compile) for compile in compiles for precision in formats]
         parts = {"attention": lambda: kernels(config.model, device, "bf16"),
-                 "speed": lambda: speed(config, folder, device, ranks),
+                 "speed": lambda: speed(config, folder, device, ranks, compile=compiles[-1]),
                  "kill_and_resume": lambda: kill_and_resume(small, folder, device)}  # fmt: skip
         parts |= {f"parity_{precision}" + "_compiled" * (compile == "on"):
                   lambda way=(precision, compile): parity(small, folder, device, *way) for precision, compile in ways}
@@ -454,13 +455,13 @@ def kill_and_resume(config: RunConfig, folder: Path, device: str) -> dict:
     options = dict(device=device, precision="fp32", compile="off")
     whole, cut = (trial(config, folder, out, **options) for out in ("whole", "cut"))
     cut["train"]["resume"] = True
-    run_job("pretrain", config=whole)
+    run_job("run_to_end", config=whole)
     file, killed_at = folder / "cut.json", None
     file.write_text(json.dumps({"config": cut}))
-    process = start_job("pretrain", file, 1, subprocess.DEVNULL)
+    process = start_job("run_to_end", file, 1, subprocess.DEVNULL)
     begun = time.perf_counter()
     try:
-        while process.poll() is None and time.perf_counter() - begun < PATIENCE["pretrain"]:
+        while process.poll() is None and time.perf_counter() - begun < PATIENCE["run_to_end"]:
             steps = [row["step"] for row in train.read_metrics(folder / "cut" / "metrics.jsonl")]
             if steps and steps[-1] >= config.optim.steps // 2:
                 killed_at = steps[-1]
@@ -471,7 +472,7 @@ def kill_and_resume(config: RunConfig, folder: Path, device: str) -> dict:
         process.wait()
     if killed_at is None:
         raise Failed("the run was over before it could be killed" if process.returncode == 0 else "it did not train")
-    run_job("pretrain", config=cut)
+    run_job("run_to_end", config=cut)
     (a, _), (b, _) = (load_latest(folder / out / "checkpoints") for out in ("whole", "cut"))
     largest = max((a[key].double() - b[key].double()).abs().max().item() for key in a)
     return {"ok": a.keys() == b.keys() and largest < 1e-3, "bit_equal": largest == 0, "largest_difference": largest,

@@ -80,7 +80,7 @@ def test_a_ring_sends_what_bus_bandwidth_says():
 
 def test_a_job_that_hangs_or_crashes_says_so(tmp_path):
     with pytest.raises(Failed, match="no answer in 0.05|no answer in 0 s"):
-        run_job("all_reduce", 1, patience=0.05, device="cpu", mebibytes=1)
+        run_job("time_all_reduce", 1, patience=0.05, device="cpu", mebibytes=1)
     config = trial(replace(SMALL, optim=replace(SMALL.optim, batch_tokens=1000)), tmp_path, "run", device="cpu")
     with pytest.raises(Failed, match="minigpt: batch_tokens 1000 must be a multiple of the context, 128"):
         run_job("first_steps", config=config, steps=1)
@@ -158,7 +158,7 @@ def test_made_up_data_has_the_vocabulary_it_should(tmp_path, vocab_size):
 
 @pytest.fixture(scope="module")
 def record(tmp_path_factory):
-    return preflight.full(TINY, "cpu", 2, small=TINY, formats=("fp32", "bf16"), compiles=("off",), seconds=1e9,
+    return preflight.make_record(TINY, "cpu", 2, small=TINY, formats=("fp32", "bf16"), compiles=("off",), seconds=1e9,
                           say=lambda line: None)  # fmt: skip
 
 
@@ -184,9 +184,9 @@ def test_a_part_that_fails_is_on_record_and_late_ones_are_skipped(monkeypatch):
 
     monkeypatch.setattr(preflight, "run_job", fail)
     monkeypatch.setattr(preflight, "kernels", lambda *args: {"ok": True})
-    found = preflight.full(TINY, "cpu", 1, say=lambda line: None)
+    found = preflight.make_record(TINY, "cpu", 1, say=lambda line: None)
     assert found["parity_bf16_compiled"] == {"ok": False, "failed": "RuntimeError: no"} and not is_well(found)
-    late = preflight.full(TINY, "cpu", 1, say=lambda line: None, seconds=-1.0)
+    late = preflight.make_record(TINY, "cpu", 1, say=lambda line: None, seconds=-1.0)
     assert late["speed"] == {"skipped": "no time left"} and is_well(late)
 
 

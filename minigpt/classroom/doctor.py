@@ -195,7 +195,7 @@ def doctor_gpu(full: bool, preset: str, run_config: str, out: str, price: float,
     ranks = torch.cuda.device_count() if device == "cuda" else 2
     if full:
         say = (lambda line: print(line, file=sys.stderr)) if json else print
-        found = preflight.full(config, device, ranks, Path(folder) if peer else None, say)
+        found = preflight.make_record(config, device, ranks, Path(folder) if peer else None, say)
         found["driver"] = nvidia_driver() or ""
         if record or device == "cuda":
             preflight.append(found, Path(record) if record else preflight.RECORDS)
