@@ -39,8 +39,8 @@ from .tokenizer import END_OF_TEXT, Tokenizer
 
 ROOT = Path(__file__).parent.parent
 RECORDS = ROOT / "docs" / "gpu_runs.jsonl"
-PEAKS = {r"H100 PCIe": 756e12, r"\b(H100|H200|GH200)": 989e12, r"\bB200": 2250e12, r"\bA100": 312e12,
-         r"\bL4\b": 121e12, r"RTX 4090$": 165e12, r"\bT4\b": 65e12}  # fmt: skip
+PEAKS = {r"H100 PCIe": 756e12, r"H100 NVL": 835e12, r"\b(H100|H200|GH200)": 989e12, r"\bB200": 2250e12,
+         r"\bA100": 312e12, r"\bL4\b": 121e12, r"RTX 4090$": 165e12, r"\bT4\b": 65e12}  # fmt: skip
 """FLOP/s of dense products in bf16 (T4: fp16) with sums in fp32, by card, from NVIDIA's data sheets."""
 CONVENTION = "palm"
 """Of accounting.mfu: 6 N + 12 L H D T a token."""
