@@ -312,6 +312,7 @@ def keep_products(context, op, *args, **kwargs):
     kept = op in (torch.ops.aten.mm.default, torch.ops.aten.addmm.default, torch.ops.aten.bmm.default,
                   torch.ops.aten._scaled_dot_product_flash_attention.default,
                   torch.ops.aten._scaled_dot_product_efficient_attention.default,
+                  torch.ops.aten._scaled_dot_product_cudnn_attention.default,
                   torch.ops.aten._scaled_dot_product_flash_attention_for_cpu.default)  # fmt: skip
     return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
 

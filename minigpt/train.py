@@ -170,7 +170,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         found = None
         if config.train.resume and layout.leads:
             found = checkpoint.find_latest(out / "checkpoints", warn=say)
-        policy = choose(keep_choices(config, found), expected_seconds(config)) if layout.leads else None
+        policy = choose(keep_choices(config, found), expected_seconds(config), config.model) if layout.leads else None
     parallel.must_agree(layout, torch=torch.__version__, minigpt=__version__, data=json.dumps(manifest, sort_keys=True),
                         config=json.dumps(dataclasses.asdict(replace(config, train=None)), sort_keys=True))  # fmt: skip
     found = parallel.from_leader(layout, found)
@@ -182,6 +182,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     be_deterministic(policy.device)
     with torch.device("meta"):
         model = GPT(config.model)
+    policy.to_float8(model)
     options = dict(compile=policy.compile, activations=config.train.activations, precision=policy.precision)
     forward = parallel.parallelize(model, layout, **options)
     parallel.fill_weights(model, config.optim.seed, policy.device)
@@ -399,7 +400,9 @@ def forward_backward(t: Training, batch: Batch) -> Tensor:
     t.model.train()
     total = torch.zeros((), device=t.policy.device)
     for number, (inputs, targets) in enumerate(batch.micro, 1):
-        with parallel.micro_step(t.forward, t.layout, number == len(batch.micro), t.config.train.accumulate_unsharded):
+        last = number == len(batch.micro)
+        with (parallel.micro_step(t.forward, t.layout, last, t.config.train.accumulate_unsharded),
+              t.policy.attends()):  # fmt: skip
             with t.policy.autocast():
                 loss = t.forward(inputs, targets, reduction="sum") / batch.valid
             parallel.backward_pass(t.scaler.scale(loss), t.layout)
@@ -886,14 +889,15 @@ def write_status(t: Training, status: str, reason: str = "", retry: bool = False
         write_atomic(t.out / "status.json", json.dumps(row) + "\n")
 
 
+def git(*args: str) -> str | None:
+    """What git says about the package's folder; None where there is no git."""
+    with suppress(OSError):
+        done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
+        return done.stdout.strip()
+
+
 def record_start(t: Training) -> None:
     """Add an entry to environment.json: what ran, where, with which versions and effective settings."""
-
-    def git(*args):
-        with suppress(OSError):  # no git here
-            done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
-            return done.stdout.strip()
-
     if not t.layout.leads:
         return
     file = t.out / "environment.json"
@@ -904,7 +908,7 @@ def record_start(t: Training) -> None:
         "python": platform.python_version(), "torch": torch.__version__, "minigpt": __version__,
         "host": platform.node(), "system": platform.platform(), "device": t.policy.device,
         "threads": torch.get_num_threads(), "precision": t.policy.precision, "compile": t.policy.compile,
-        "micro_batch": t.micro_batch, "layout": str(t.layout), "tokenizer": t.tokenizer.hash,
-        "data": data_hashes(t), "settings": dataclasses.asdict(t.config),
+        "attention": t.policy.attention, "micro_batch": t.micro_batch, "layout": str(t.layout),
+        "tokenizer": t.tokenizer.hash, "data": data_hashes(t), "settings": dataclasses.asdict(t.config),
     })  # fmt: skip
     write_atomic(file, json.dumps(entries, indent=1) + "\n")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from importlib.util import find_spec
+from itertools import chain
 from json import dumps
 from pathlib import Path
 from typing import NamedTuple
@@ -140,12 +141,26 @@ def lesson_times(checks: list[Check]) -> list[LessonTime]:
     return [LessonTime(id, scaled.get(id), lesson(id).reading) for id in written()]
 
 
-def doctor(json: bool = False) -> int:
-    """Say what this machine can do, lesson by lesson and in how long, and what to mend.
+def doctor(
+    gpu: bool = False, full: bool = False, preset: str = "gpt2-124m", run_config: str = "", out: str = "runs",
+    price: float = 0.0, device: str = "cuda", peer: str = "", record: str = "", json: bool = False,
+) -> int:  # fmt: skip
+    """Say what this machine can do, lesson by lesson and in how long, and what to mend; --gpu: before a paid run.
 
     Args:
+        gpu: Check the cards, how fast they talk, the disk, and the first five steps of a run: what will it cost?
+        full: With --gpu: compare the cards' results with the CPU's, kill and resume, measure; add it to the records.
+        preset: With --gpu, the run to rehearse.
+        run_config: With --gpu, the config.json of a run to rehearse, instead of a preset.
+        out: With --gpu, the folder that the run will write to.
+        price: With --gpu, dollars an hour of the whole machine.
+        device: With --gpu: cuda; or cpu, two ranks of it, to try the checks themselves.
+        peer: With --full: nanogpt=DIR, a folder with nanoGPT's source, to compare speed with.
+        record: With --full, the file to add a line to; empty: docs/gpu_runs.jsonl for a GPU, none for a CPU.
         json: Print one JSON object and nothing else.
     """
+    if gpu:
+        return doctor_gpu(full, preset, run_config, out, price, device, peer, record, json)
     checks = examine()
     times = lesson_times(checks)
     if json:
@@ -157,12 +172,52 @@ def doctor(json: bool = False) -> int:
     return 0 if all(check.ok for check in checks) else 1
 
 
+def doctor_gpu(full: bool, preset: str, run_config: str, out: str, price: float, device: str, peer: str, record: str,
+               json: bool) -> int:  # fmt: skip
+    """`doctor --gpu`: each check on its line as soon as it is known, or with `full` a record of the cards."""
+    from ..config import RunConfig, UserError
+    from ..config import preset as named
+
+    if run_config and not Path(run_config).is_file():
+        raise UserError(f"--run-config {run_config} is not a file: give the config.json of a run folder.")
+    config = RunConfig.from_json(Path(run_config).read_text()) if run_config else named(preset)
+    name, _, folder = peer.partition("=")
+    if peer and (name != "nanogpt" or not folder):
+        raise UserError(f"--peer {peer!r} is not understood: write --peer nanogpt=DIR.")
+    import torch
+
+    from .. import preflight
+    from ..precision import pick_device
+
+    device = pick_device(device)
+    if device not in ("cuda", "cpu"):
+        raise UserError(f"--gpu examines all cards of --device cuda, not {device}.")
+    ranks = torch.cuda.device_count() if device == "cuda" else 2
+    if full:
+        say = (lambda line: print(line, file=sys.stderr)) if json else print
+        found = preflight.make_record(config, device, ranks, Path(folder) if peer else None, say)
+        found["driver"] = nvidia_driver() or ""
+        if record or device == "cuda":
+            preflight.append(found, Path(record) if record else preflight.RECORDS)
+        print(dumps(found) if json else f"{'well' if preflight.is_well(found) else 'NOT WELL'}: see above")
+        return 0 if preflight.is_well(found) else 1
+    checks = []
+    first = driver(nvidia_driver(), torch.version.cuda)
+    for row in chain([first], preflight.examine(config, device, ranks, Path(out), price)):
+        checks.append(Check(*row))
+        if not json:
+            print_checks(checks[-1:])
+    if json:
+        print(dumps({"checks": [check._asdict() for check in checks]}))
+    return 0 if all(check.ok for check in checks) else 1
+
+
 def print_checks(checks: list[Check]) -> None:
     """A line for each check, and below what is not well its remedy."""
     for check in checks:
-        print(f"{'ok ' if check.ok else 'NO '} {check.name:<15} {check.found}")
+        print(f"{'ok ' if check.ok else 'NO '} {check.name:<15} {check.found}", flush=True)
         if not check.ok:
-            print(f"      → {check.remedy}")
+            print(f"      → {check.remedy}", flush=True)
 
 
 def print_lessons(times: list[LessonTime]) -> None:
