@@ -464,7 +464,8 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
         targets[[w < 0 for w in group]] = -100
         return t.val.domains([max(w, 0) for w in group]), inputs, targets
 
-    with t.policy.autocast(), parallel.eager(t.layout):
+    # by_parts: FSDP would keep the weights of the root whole after a forward without a backward, and save needs pieces
+    with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
         groups = (read(mine[i : i + rows]) for i in range(0, len(mine), rows))
         found = per_domain(t.model, groups, t.tokenizer.token_bytes)
     return parallel.add_up(found, sorted(set(t.val.domains(windows))), t.layout)
