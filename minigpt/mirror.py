@@ -225,7 +225,7 @@ def keep_copying(out: Path, url: str, keep: int, ending: threading.Event, say: C
         except Exception as error:  # each store has errors of its own, and none of them may end this process
             if name and not (out / "checkpoints" / name / MARKER).exists():
                 continue  # the run has made room for a newer one
-            failures += 1
+            copies, failures = None, failures + 1  # look again at what is there: it may have come back empty
             if not said:
                 said = True
                 say(f"cannot copy to {url} ({reason_of(error)}); it is tried again, and training goes on.")
