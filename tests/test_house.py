@@ -15,7 +15,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
 FLOOR = """config files text.sources tokenizer shards prepare model optim precision accounting parallel checkpoint
-           export sampling speculative constrained batching moe evaluate report mirror follow train bench classroom.console
+           export sampling speculative constrained batching moe evaluate report mirror follow train bench
+           classroom.console
            classroom.lessons classroom.journal classroom.bank classroom.compare classroom.learner classroom.check
            classroom.proof classroom.grade classroom.hints classroom.capstone classroom.review classroom.ready
            classroom.progress classroom.viz classroom.lens_view classroom.sampling_view classroom.rope_view
