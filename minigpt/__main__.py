@@ -11,6 +11,7 @@ import time
 from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import Literal
 
 STARTED = time.perf_counter()
 
@@ -23,7 +24,7 @@ from .classroom.hints import hint_verb, solution_verb, start_verb  # noqa: E402
 from .classroom.progress import progress_verb  # noqa: E402
 from .classroom.ready import ready_verb  # noqa: E402
 from .classroom.review import review_verb  # noqa: E402
-from .config import DataConfig, RunConfig, UserError, depth, preset  # noqa: E402
+from .config import DataConfig, RunConfig, UserError, check_reference, depth, preset  # noqa: E402
 
 
 def pretrain(argv: list[str]) -> int:
@@ -38,6 +39,7 @@ def pretrain(argv: list[str]) -> int:
     config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
     if config.train.resume and not config.train.out:
         raise UserError("--resume needs --out, the run folder to continue in.")
+    check_reference(config)
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
     preparing = None if from_torchrun() else begin_to_prepare(config)
@@ -235,6 +237,20 @@ def report(run: str) -> int:
     return 0
 
 
+def follow(run: str, to: Literal["stdout", "tensorboard", "wandb"] = "stdout", notify: str = "") -> int:
+    """Watch a run from a process of its own: pass its metrics on, and send a message when it ends or stands still.
+
+    Args:
+        run: The run folder; it may come later.
+        to: Where the metrics go; tensorboard and wandb are packages of their own, whose keys come by the environment.
+        notify: An address that takes a small JSON object by POST; empty: the environment's MINIGPT_NOTIFY, if set.
+    """
+    from .follow import follow
+
+    follow(Path(run), to, notify or os.environ.get("MINIGPT_NOTIFY", ""))
+    return 0
+
+
 def bench(peer: str = "", only: str = "", json: bool = False) -> int:
     """Measure speed, as ratios to peers in the same run; takes some minutes.
 
@@ -305,7 +321,7 @@ OF_THE_COURSE = (ready_verb, start_verb, check_verb, hint_verb, solution_verb, r
                  milestone_verb, speedrun, museum, redo)  # fmt: skip
 VERBS = {
     verb.__name__.removesuffix("_verb"): verb
-    for verb in (prepare, pretrain, evaluate, sample, chat, report, bench, doctor, *OF_THE_COURSE)
+    for verb in (prepare, pretrain, evaluate, sample, chat, report, follow, bench, doctor, *OF_THE_COURSE)
 }
 
 

@@ -197,6 +197,8 @@ class TrainConfig:
     """Seconds for the whole command, set-up and final evaluation included; 0: none. Fixes the number of steps."""
     target_bpb: float = 0.0
     """Stop as soon as val_bpb is at most this; 0 is off."""
+    stop_above: float = 0.0
+    """End a run whose val_loss stays this many nats above the published curve of its preset (exit code 3); 0 is off."""
     price: float = 0.0
     """Dollars an hour of this machine; shows what was spent and what is to come."""
     max_cost: float = 0.0
@@ -213,6 +215,8 @@ class TrainConfig:
     """Interval of checkpoints: steps (500), seconds (90s) or minutes (15m); 0: only at the end."""
     keep: int = 2
     """Checkpoints to keep."""
+    mirror: str = ""
+    """Folder or URL (s3://…, gs://…) of a second copy of the run; --resume starts from it where `out` is empty."""
     log_every: int = 1
     """Steps between lines of metrics.jsonl."""
     profile: int = 0
@@ -227,6 +231,8 @@ class TrainConfig:
     def __post_init__(self):
         if min(self.replicate, self.check_every) < 0 or self.tp < 1 or self.stall <= 0:
             raise UserError("--replicate and --check-every cannot be negative, --tp and --stall must be positive.")
+        if self.stop_above < 0:
+            raise UserError(f"--stop-above {self.stop_above} cannot be negative: it is a distance, in nats.")
         if self.max_cost and not self.price:
             raise UserError("--max-cost needs --price, the dollars an hour of this machine.")
         if not re.fullmatch(r"\d+(\.\d+)?[sm]?", self.save_every):
@@ -321,6 +327,59 @@ PRESETS: dict[str, RunConfig] = {
     "modern-1.5b": recipe(modern(32, 1920, context=2048, tied=False), 30e9, lr=1e-3),
 }
 """Named runs. The larger ones are starting points from the literature; only the first two are tuned here."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A published val_loss (nats per token) over training steps. It says something about a run with the same shape,
+    tokenizer and tokens a step, on the same data: on other text a loss may be anything."""
+
+    data: str
+    source: str
+    points: tuple[tuple[int, float], ...]
+    """(step, val_loss) in order."""
+
+    def at(self, step: int) -> float | None:
+        """Between two points, straight over the logarithm of the step; None before the first; the last one for ever.
+
+        Example: points ((100, 5.0), (400, 4.0)): at(200) -> 4.5, at(99) -> None, at(900) -> 4.0
+        """
+        for (a, before), (b, after) in zip(self.points, self.points[1:]):
+            if a <= step < b:
+                return before + (after - before) * math.log(step / a) / math.log(b / a)
+        return self.points[-1][1] if step >= self.points[-1][0] else None
+
+    def __str__(self):
+        step, loss = self.points[-1]
+        return f"val_loss {loss} at step {step:,} on {self.data} ({self.source})"
+
+
+LLM_C = "llm.c, as logged in KellerJordan/modded-nanogpt, records/track_"
+REFERENCES: dict[str, Curve] = {
+    "gpt2-124m": Curve("FineWeb", f"{LLM_C}1_short/2024-10-13_llmc", (
+        (250, 6.1710), (500, 5.3743), (750, 4.7097), (1000, 4.3170), (1250, 4.1296), (1500, 4.0060), (2000, 3.8585),
+        (2500, 3.7652), (3000, 3.6973), (4000, 3.6176), (4750, 3.5673), (6000, 3.5069), (8000, 3.4431), (10000, 3.3924),
+        (12500, 3.3408), (15000, 3.3003), (17500, 3.2770), (19560, 3.2722))),
+    "gpt2-350m": Curve("FineWeb", f"{LLM_C}2_medium/2025-01-18", (
+        (250, 6.3097), (500, 5.5887), (750, 4.9040), (1000, 4.3734), (1250, 4.1307), (1500, 3.9782), (2000, 3.7884),
+        (2500, 3.6737), (3000, 3.6014), (4000, 3.4925), (5000, 3.4190), (6500, 3.3493), (8000, 3.2969), (10000, 3.2461),
+        (15000, 3.1648), (20000, 3.1129), (30000, 3.0387), (40000, 2.9812), (50000, 2.9405), (60000, 2.9282))),
+}  # fmt: skip
+"""Of presets; those of 524,288 tokens a step. None is known for the others, and none of these has been run here yet."""
+
+
+def reference(config: RunConfig) -> Curve | None:
+    """The published curve for a run of this shape, vocabulary and batch, if there is one."""
+    like = (config.model, config.optim.batch_tokens)
+    found = (n for n in REFERENCES if (PRESETS[n].model, PRESETS[n].optim.batch_tokens) == like)
+    return REFERENCES.get(next(found, ""))
+
+
+def check_reference(config: RunConfig) -> None:
+    """UserError where --stop-above has no curve to go by."""
+    if config.train.stop_above and reference(config) is None:
+        raise UserError("--stop-above needs a published curve, and there is none for this model and batch: only for "
+                        f"{' and '.join(REFERENCES)} as they are.")  # fmt: skip
 
 
 def preset(name: str) -> RunConfig:

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import median
 from string import Template
 
-from .config import RunConfig, from_dict
+from .config import RunConfig, from_dict, reference
 from .files import write_atomic
 
 POINTS = 500
@@ -279,8 +279,16 @@ def training(log: Log) -> str:
             text += f"; on held-out text {held[-1][1]:.2f}"
         if bad := len(log.steps) - len(raw):
             text += f"; not finite, and left out: {bad:,}"
-        shown = ([(step, min(y, top)) for step, y in line if step >= start] for line in (thin(raw), middle, held))
-        add("Loss", text + ".", "nats per token", *zip(("", "training", "held-out"), shown, ("raw", "solid", "dashed")))
+        lines, published = [thin(raw), middle, held], []
+        if curve := reference(config):
+            steps = [step for step, _ in curve.points] + [max(log.end, 1)]
+            published = [(step, curve.at(step)) for step in sorted(steps) if curve.points[0][0] <= step <= log.end]
+        if published:
+            text += (f"; published for this model at step {log.end:,}: {published[-1][1]:.2f}, comparable only "
+                     f"where your data, too, is {curve.data} (source: {curve.source})")  # fmt: skip
+        shown = ([(step, min(y, top)) for step, y in line if step >= start] for line in (*lines, published))
+        styles = zip(("", "training", "held-out", "published"), shown, ("raw", "solid", "dashed", "dotted"))
+        add("Loss", text + ".", "nats per token", *styles)
     if rates := points(log.steps, "lr"):
         peak = max(rate for _, rate in rates)
         top = [step for step, rate in rates if rate >= 0.999 * peak]

@@ -37,9 +37,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from . import __version__, checkpoint, parallel, report
+from . import __version__, checkpoint, mirror, parallel, report
 from .accounting import largest_micro_batch, parameters, training_flops
-from .config import ModelConfig, OptimConfig, RunConfig, UserError
+from .config import ModelConfig, OptimConfig, RunConfig, UserError, check_reference, reference
 from .evaluate import compressors, per_domain, to_bpb
 from .files import write_atomic
 from .sampling import generate
@@ -104,6 +104,8 @@ class Training:
     batches: Any = None
     waited: float = 0.0
     """Seconds that this rank has waited for its data since its speed was last compared."""
+    above: int = 0
+    """Evaluations in a row that lay above the preset's published curve, by more than --stop-above."""
     layout: Layout = field(default_factory=Layout)
     saver: ThreadPoolExecutor | None = None
     """With ranks, the thread in which a checkpoint is written while training goes on."""
@@ -162,6 +164,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
             tokenizer.save(out / "tokenizer" / "tokenizer.json")
         config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
         parallel.mesh_sizes(config.train, config.model, layout.world)  # the vocabulary is known only now
+        check_reference(config)
         context = config.model.context
         if config.optim.batch_tokens % context:
             raise UserError(f"batch_tokens {config.optim.batch_tokens} must be a multiple of the context, {context}.")
@@ -203,7 +206,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     needs_horizon = not t.steps
     if needs_horizon:
         t.steps = config.optim.steps or -(-config.optim.tokens // config.optim.batch_tokens)
-    if (needs_horizon and config.train.time_limit) or t.policy.device != "cpu":
+    if (needs_horizon and config.train.time_limit) or t.policy.device != "cpu" or config.train.price:
         fit_to_machine(t, needs_horizon, say)
     if not t.steps:
         raise UserError("how long to train? Give --steps, --tokens or --time-limit.")
@@ -328,7 +331,7 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
             torch.cuda.empty_cache()
             say(f"out of memory: trying {t.micro_batch} sequences at once")
     if not (needs_horizon and t.config.train.time_limit):
-        return
+        return say(forecast(t, step_seconds))
     c, context = t.config.train, t.config.model.context
     evaluation = eval_seconds * min(t.val.windows * context, c.eval_tokens)
     t.reserve += eval_seconds * t.val.windows * context
@@ -341,6 +344,16 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
     affordable = min(parallel.gathered(t.layout, affordable))
     t.steps = min(t.steps, affordable) if t.steps else affordable
     say(f"{step_seconds:.3f} s a step: {t.steps:,} steps fit into the time limit")
+    if c.price:
+        say(forecast(t, step_seconds))
+
+
+def forecast(t: Training, step_seconds: float) -> str:
+    """What is to come, from a measured step."""
+    seconds = (t.steps - t.step) * step_seconds
+    price = f" and ${seconds / 3600 * t.config.train.price:,.2f}" if t.config.train.price else ""
+    return (f"measured: {t.config.optim.batch_tokens / step_seconds:,.0f} tokens a second; {t.steps - t.step:,} steps "
+            f"take {report.duration(seconds)}{price}, evaluations and checkpoints not counted")  # fmt: skip
 
 
 def rehearse(t: Training) -> tuple[float, float]:
@@ -456,6 +469,7 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
         targets[[w < 0 for w in group]] = -100
         return t.val.domains([max(w, 0) for w in group]), inputs, targets
 
+    # by_parts: FSDP would keep the weights of the root whole after a forward without a backward, and save needs pieces
     with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
         groups = (read(mine[i : i + rows]) for i in range(0, len(mine), rows))
         found = per_domain(t.model, groups, t.tokenizer.token_bytes)
@@ -464,7 +478,7 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
 
 def choices_step(t: Training) -> dict[str, dict]:
     """Ask the multiple-choice questions of --choices: {file's name: {"accuracy", "interval", "chance", "items", …}}."""
-    with t.policy.autocast(), parallel.eager(t.layout):
+    with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
         found = {name: probe(t.model, t.tokenizer, "choices", items, t.layout) for name, items in t.choices.items()}
     return {name: {key: value for key, value in row.items() if key != "groups"} for name, row in found.items()}
 
@@ -672,6 +686,9 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
     out = Path(parallel.from_leader(layout, config.train.out or time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
     config = replace(config, train=replace(config.train, out=str(out)))
     run = Run(out)
+    with together(layout):
+        if config.train.mirror and layout.leads:
+            mirror.bring_back(out, config.train.mirror, config.train.resume, say)
     if config.train.resume and run.status.get("status") == "done" and not longer(run.config.optim, config.optim):
         refuse_changes(run.config, config)
         say(f"the run in {out} is complete.")
@@ -687,7 +704,11 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
         raise
     write_status(t, "running", retry=True)  # what stays if this process is killed
     say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
+    if curve := reference(t.config):
+        say(f"for comparison: {curve}")
     watch = parallel.StallWatch(layout, config.train.stall)
+    c = config.train
+    copying = mirror.Mirror(out, c.mirror, c.keep) if c.mirror and layout.leads else None
     try:
         record_start(t)
         reason = loop(t, stop or (lambda: False), say, watch)
@@ -706,6 +727,8 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
     finally:
         watch.close()
         t.batches.close()
+        if copying is not None:
+            copying.finish(say)
     return run
 
 
@@ -757,6 +780,7 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
             metrics.log(None)
             metrics.write({"step": t.step, **found})
             tell(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
+            end_if_above(t, found["val_loss"], tell)
             reason = "target" if found["val_bpb"] <= c.target_bpb else None
         if t.choices and t.step % (c.choices_every or eval_every) == 0:
             metrics.log(None)
@@ -841,6 +865,18 @@ def out_of_budget(t: Training) -> str | None:
     if c.time_limit and time.perf_counter() - t.started > c.time_limit - t.reserve:
         return "time limit"
     return "cost limit" if c.max_cost and t.seconds / 3600 * c.price > c.max_cost else None
+
+
+def end_if_above(t: Training, val_loss: float, say: Callable[[str], None]) -> None:
+    """Save, and raise Diverged, when val_loss is above the published curve by more than --stop-above for the second
+    time in a row: one evaluation, on a part of the held-out text, may be bad luck. All ranks know the same val_loss."""
+    limit = t.config.train.stop_above
+    published = reference(t.config).at(t.step) if limit else None
+    t.above = t.above + 1 if published is not None and not val_loss <= published + limit else 0
+    if t.above == 2:
+        try_to_save(t, say)
+        raise Diverged(f"val_loss is {val_loss:.3f} at step {t.step:,}, where the published curve has {published:.3f}: "
+                       f"more than {limit:g} above it, and at the evaluation before, too")  # fmt: skip
 
 
 def try_to_save(t: Training, say: Callable[[str], None], wait: bool = True) -> int:

@@ -15,7 +15,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
 FLOOR = """config files text.sources tokenizer shards prepare model optim precision accounting parallel checkpoint
-           export sampling speculative constrained batching moe evaluate probes report train preflight bench
+           export sampling speculative constrained batching moe evaluate probes report mirror follow train preflight bench
            classroom.console
            classroom.lessons classroom.journal classroom.bank classroom.compare classroom.learner classroom.check
            classroom.proof classroom.grade classroom.hints classroom.capstone classroom.review classroom.ready

@@ -275,7 +275,7 @@ def test_questions_during_training_get_the_same_answers(data, tmp_path):
     found = []
     for ranks, flags in ((1, []), (2, ["--parallel", "fsdp"]), (2, ["--parallel", "fsdp", "--tp", "2"])):
         out = tmp_path / f"{ranks} {len(flags)}"
-        flags += ["--steps", 5, "--choices", tmp_path / "asked.jsonl", "--choices-every", 2]
+        flags += ["--steps", 5, "--choices", tmp_path / "asked.jsonl", "--choices-every", 2, "--save-every", 2]
         done = run(ranks, data, out, *flags)
         assert done.returncode == 0, done.stderr[-3000:]
         lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
