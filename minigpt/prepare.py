@@ -188,8 +188,8 @@ def _bin_entry(file: Path, tokenizer: Tokenizer, folder: Path) -> dict:
     with naming(file, "read"):
         size = file.stat().st_size
         header = np.fromfile(file, "<i4", HEADER)
-        begins = header[:1].tolist() == [MAGIC] or (len(header) == HEADER and not header[3:].any())  # text has no such zeros
-        offset = 4 * HEADER if begins else 0
+        has_header = header[:1].tolist() == [MAGIC] or (len(header) == HEADER and not header[3:].any())  # no text is 0
+        offset = 4 * HEADER if has_header else 0
         if offset and (header[0] != MAGIC or header[1] != FORMAT):
             raise UserError(f"{file} begins with the magic number {header[0]} and version {header[1]}, but GPT-2 "
                             f"tokens of llm.c with {MAGIC} and {FORMAT}.")  # fmt: skip
@@ -200,7 +200,7 @@ def _bin_entry(file: Path, tokenizer: Tokenizer, folder: Path) -> dict:
             raise UserError(f"{file} holds {size - offset:,} bytes of tokens, which are two bytes each: it is empty, "
                             "cut off, or no file of tokens.")  # fmt: skip
         if not offset and file.with_name("meta.pkl").exists():
-            raise UserError(f"{file} has a meta.pkl beside it: its tokens are a vocabulary of characters, not GPT-2's.")
+            raise UserError(f"{file} has a meta.pkl beside it: its tokens are characters, not GPT-2's.")
         tokens, counts = np.memmap(file, "<u2", mode="r", offset=offset), np.zeros(1 << 16, np.int64)
         for start in range(0, len(tokens), 1 << 22):
             counts += np.bincount(tokens[start : start + (1 << 22)], minlength=1 << 16)

@@ -24,6 +24,7 @@ from minigpt.files import naming, need_room, sha256, sync_folder, write_atomic
 HUB = "hub:"
 TRIES = 6  # failures in a row, none of which brought a byte, after which we give up
 TIMEOUT = 30  # seconds without a byte
+DATA = (".parquet", ".jsonl", ".jsonl.gz", ".txt")  # what is text in a hub's folder, beside its README.md
 LATER = (408, 425, 429, 500, 502, 503, 504)  # what a server answers when asking again may help
 
 
@@ -58,8 +59,8 @@ def remote_files(place: str) -> Iterator[tuple[str, str, str, int]]:
     except (OSError, ValueError) as error:  # what the client raises for no network, no such repository, no permission
         raise UserError(f"{place} cannot be listed: {_sentence(error)}") from None
     for file, size in files:
-        hidden = any(part.startswith(".") for part in file.split("/"))
-        if (not path and not hidden) or file == path or file.startswith(f"{path}/") or fnmatch(file, path):
+        inside = not path or file.startswith(f"{path}/") or fnmatch(file, path)
+        if file == path or (inside and file.lower().endswith(DATA)):
             yield f"{HUB}{repository}@{commit}/{file}", f"{name}/{file}", name, size
 
 
@@ -143,12 +144,12 @@ def _attempt(url: str, part: Path, wanted: str, stop: threading.Event) -> dict:
             part.unlink()
             if resumed:
                 raise ConnectionError("the two parts of the file do not belong together.")
-            raise UserError(f"{url} has the SHA-256 {digest}, not {expected}, which {origin}: it was altered.")
+            raise UserError(f"{url} has the SHA-256 {digest}, not {expected}, which {origin}.")
     return {"bytes": have, "sha256": digest} | ({"etag": etag} if etag else {})
 
 
 def _receive(response, part: Path, start: int, validator: str, stop: threading.Event) -> int:
-    """Write a body from byte `start` on; returns the file's size. What fails here is the network or, named, the disk."""
+    """Write a body from byte `start` on; returns the file's size. A fault of the disk is named, one of the network is not."""
     with naming(part, "write"):
         file = open(part, "r+b" if start else "wb")
         if not start:  # only now that the old bytes are gone
