@@ -230,8 +230,9 @@ def join_part(writer: ShardWriter, folder: Path, domain: str, most_tokens: int =
 
 def _as_stored(piece: np.ndarray, is_first: bool, tokenizer) -> tuple[bytes, list[int]]:
     """(<|endoftext|> and the tokens as bytes, [documents, tokens, bytes of text])."""
-    data = np.concatenate([[tokenizer.eot], piece]).astype(_stored(tokenizer)).tobytes()
-    return data, [int(is_first), 1 + len(piece), int(tokenizer.token_bytes[piece].sum())]
+    data = np.empty(1 + len(piece), _stored(tokenizer))
+    data[0], data[1:] = tokenizer.eot, piece
+    return data.tobytes(), [int(is_first), len(data), int(tokenizer.token_bytes[piece].sum())]
 
 
 def _stream(split: str, domain: str) -> tuple[str, str]:

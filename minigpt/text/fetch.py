@@ -149,7 +149,7 @@ def _attempt(url: str, part: Path, wanted: str, stop: threading.Event) -> dict:
 
 
 def _receive(response, part: Path, start: int, validator: str, stop: threading.Event) -> int:
-    """Write a body from byte `start` on; returns the file's size. A fault of the disk is named, one of the network is not."""
+    """Write a body from byte `start` on; returns the size. A fault of the disk is named, one of the network not."""
     with naming(part, "write"):
         file = open(part, "r+b" if start else "wb")
         if not start:  # only now that the old bytes are gone
