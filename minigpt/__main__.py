@@ -102,25 +102,37 @@ def print_result(run) -> None:
 
 def prepare(
     out: str, text: tuple[str, ...] = (), domains: tuple[str, ...] = DataConfig.domains, val_text: str = "",
-    tokenizer: str = "", vocab_size: int = 4096, workers: int = 2,
+    tokenizer: str = "", vocab_size: int = 4096, tokens: int = 0, workers: int = 2, import_bin: tuple[str, ...] = (),
 ) -> int:  # fmt: skip
     """Turn text into a data folder: tokenizer, token shards, manifest.
 
     Args:
         out: The data folder to make.
-        text: Files or folders; empty: the built-in domains.
+        text: Files, folders, http(s) addresses (#sha256=HEX checks one), hub:owner/name/path; empty: built-in domains.
         domains: Built-in domains to take, where no text is given.
         val_text: A file or folder to hold out; empty: documents chosen by a hash of their ids.
         tokenizer: gpt2, a tokenizer.json, or a run folder; empty: train one.
         vocab_size: Size of the tokenizer to train.
+        tokens: Stop after the document that brings the training tokens (with <|endoftext|>) to this; 0: take all.
         workers: Processes.
+        import_bin: Files of GPT-2 tokens to use where they are, instead of text: .bin of llm.c or of nanoGPT.
     """
-    from .prepare import prepare
+    from .corpus import JOURNAL
+    from .prepare import import_bins, prepare
     from .shards import MANIFEST
 
-    if (Path(out) / MANIFEST).exists():
+    if (Path(out) / MANIFEST).exists() and not (Path(out) / JOURNAL).exists():
         raise UserError(f"{out} already holds a data set: choose another --out, or delete it first.")
-    prepare(DataConfig(text, domains, val_text, tokenizer=tokenizer), Path(out), vocab_size, workers)
+    if tokens < 0 or workers < 1:
+        raise UserError("--tokens cannot be negative, and --workers must be at least 1.")
+    if import_bin:
+        if text or val_text or tokens or tokenizer not in ("", "gpt2"):
+            raise UserError("--import-bin takes tokens that are ready, of GPT-2's tokenizer: it does not go with "
+                            "--text, --val-text, --tokens or another --tokenizer.")  # fmt: skip
+        import_bins(import_bin, Path(out))
+    else:
+        config = DataConfig(text, domains, val_text, tokenizer=tokenizer)
+        prepare(config, Path(out), vocab_size, workers, most_tokens=tokens)
     return 0
 
 

@@ -1,7 +1,20 @@
-"""Small things done to files, for everyone: replace one as a whole, hash one, and find the cache."""
+"""Small things done to files, for everyone: replace one as a whole, hash one, name one that fails, find the cache."""
 import hashlib
 import os
+import shutil
+from contextlib import contextmanager
 from pathlib import Path
+
+from .config import UserError
+
+
+@contextmanager
+def naming(path: Path, verb: str):
+    """Turn the system's refusal to read or write into one sentence that names the file."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"cannot {verb} {error.filename or path}: {error.strerror or error}.") from error
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -23,6 +36,18 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def need_room(folder: Path, size: float, what: str) -> None:
+    """UserError unless the disk that holds `folder` has so many bytes free."""
+    free = shutil.disk_usage(folder).free
+    if size > free:
+        raise UserError(f"{folder} has {_in_words(free)} free, and {what} needs {_in_words(size)}: make room, then "
+                        "give the same command again.")  # fmt: skip
+
+
+def _in_words(size: float) -> str:
+    return f"{size / 1e9:,.1f} GB" if size >= 1e8 else f"{size / 1e6:,.2f} MB"
 
 
 def sha256(path: Path) -> str:

@@ -6,10 +6,15 @@ from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
+
 from .config import DataConfig, RunConfig, UserError
-from .shards import MANIFEST, check_tokenizer, read_manifest, write_shards
+from .corpus import SOURCES, clean, documents_of, list_sources, tokenize_files
+from .files import naming, sha256, write_atomic
+from .shards import MANIFEST, check_tokenizer, read_manifest, write_manifest, write_shards
+from .text.fetch import is_remote
 from .text.sources import Document, builtin, held_out, read_text, usable_domains
-from .tokenizer import END_OF_TEXT, Tokenizer, load_tokenizer, train_bpe
+from .tokenizer import END_OF_TEXT, Tokenizer, gpt2_tokenizer, load_tokenizer, train_bpe
 
 SETTINGS = "settings.json"
 VAL = "\0val:"  # no id of a file or record begins like this
@@ -18,37 +23,67 @@ FEW_DOCUMENTS = 20
 
 
 def prepare(
-    config: DataConfig, folder: Path, vocab_size: int, workers: int = 2, say: Callable[[str], None] = print
-) -> tuple[Tokenizer, dict]:
+    config: DataConfig, folder: Path, vocab_size: int, workers: int = 2, say: Callable[[str], None] = print,
+    most_tokens: int = 0,
+) -> tuple[Tokenizer, dict]:  # fmt: skip
     """Make `folder` a data folder: tokenizer, shards and manifest. Returns (tokenizer, manifest).
 
-    A folder that is already finished is taken as it is, so that the same command can be run again after a crash.
+    most_tokens: stop after the document with which the train split reaches this size; 0: take all.
+    A folder that is already finished is taken as it is, so that the same command can be run again after a crash. Files
+    from the network, and files of your own with more text than `look_ahead_bytes`, go through the queue of corpus.py:
+    then an unfinished folder is continued, too. The shards are the same on either way.
     """
-    settings = json.dumps({**asdict(config), "vocab_size": vocab_size}, indent=1)
-    if (folder / MANIFEST).exists():
+    limit = {"tokens": most_tokens} if most_tokens else {}
+    settings = json.dumps({**asdict(config), "vocab_size": vocab_size, **limit}, indent=1)
+    finished, saved = (folder / MANIFEST).exists(), folder / "tokenizer" / "tokenizer.json"
+    continued = (folder / SOURCES).exists() and not finished
+    if finished or continued:
         if (folder / SETTINGS).read_text(encoding="utf-8") != settings:
-            raise UserError(f"{folder} holds a data set made with other settings: choose another --out, or delete it.")
+            what = "a data set" if finished else "the beginnings of a data set"
+            raise UserError(f"{folder} holds {what} made with other settings: choose another --out, or delete it.")
+    if finished:
+        clean(folder)
         return open_data(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / SETTINGS).write_text(settings, encoding="utf-8")
     except OSError as error:
         raise UserError(f"cannot write to {folder} ({error.strerror}): choose another --out.") from None
-    cached, rest, few = look_ahead(config)
-    if config.tokenizer:
+    sources, cached, few = [], [], False
+    if continued:
+        sources = json.loads((folder / SOURCES).read_bytes())
+    elif any(map(is_remote, (*config.text, config.val_text))):
+        sources = list_sources(config.text, config.val_text)
+    else:
+        cached, rest, few = look_ahead(source(config), config.look_ahead_bytes)
+        if config.text and rest is not None:
+            sources = list_sources(config.text, config.val_text)
+    if sources:
+        write_atomic(folder / SOURCES, json.dumps(sources, indent=1) + "\n")
+    if continued and saved.exists():
+        tokenizer = Tokenizer.load(saved)
+    elif config.tokenizer:
         tokenizer = load_tokenizer(config.tokenizer)
     else:
         say(f"training a tokenizer of {vocab_size:,} tokens")
+        cached = cached or look_ahead(documents_of(folder, sources), config.look_ahead_bytes)[0]
         sample = tokenizer_sample(cached, config.tokenizer_bytes)
         texts = (part.text for d in sample for part in parts(d, config, few) if not is_held(part))
         tokenizer = train_bpe(texts, vocab_size, (END_OF_TEXT,), workers=workers)
-    tokenizer.save(folder / "tokenizer" / "tokenizer.json")
+    tokenizer.save(saved)
     say("turning text into tokens")
-    documents = (part for d in chain(cached, rest) for part in parts(d, config, few))
     rule = "the last tenth of each document" if few else f"{config.val_fraction:.2%} of the documents, by a hash of ids"
-    if config.val_text:
-        rule, documents = "a text of its own", chain(documents, map(held, read_text([config.val_text])))
-    manifest = write_shards(folder, documents, tokenizer, is_val=is_held, split_rule=rule, threads=workers)
+    rule = "a text of its own" if config.val_text else rule
+    if sources:
+        del cached
+        manifest = tokenize_files(folder, sources, tokenizer, val_fraction=config.val_fraction, split_rule=rule,
+                                  workers=workers, most_tokens=most_tokens, say=say)  # fmt: skip
+    else:
+        documents = (part for d in chain(cached, rest or ()) for part in parts(d, config, few))
+        if config.val_text:
+            documents = chain(map(held, read_text([config.val_text])), documents)
+        manifest = write_shards(folder, documents, tokenizer, is_val=is_held, split_rule=rule, threads=workers,
+                                most_tokens=most_tokens)  # fmt: skip
     for name, counts in manifest["splits"].items():
         size = f"{counts['bytes'] / 1e6:.1f} MB, {counts['tokens']:,} tokens"
         say(f"{name:>5}: {counts['documents']:,} documents, {size}")
@@ -73,17 +108,17 @@ def source(config: DataConfig, say: Callable[[str], None] = print) -> Iterator[D
     return builtin(usable)
 
 
-def look_ahead(config: DataConfig) -> tuple[list[Document], Iterator[Document], bool]:
-    """(the first documents, the rest as a stream, whether these are few); about `look_ahead_bytes` stay in memory."""
-    stream, first, size = source(config), [], 0
+def look_ahead(stream: Iterator[Document], most: int) -> tuple[list[Document], Iterator[Document] | None, bool]:
+    """(the first documents, the rest or None, whether these are few); about `most` characters stay in memory."""
+    first, size = [], 0
     for document in stream:
         first.append(document)
         size += len(document.text)
-        if size > config.look_ahead_bytes:
+        if size > most:
             return first, stream, False
     if not any(d.text.strip() for d in first):
         raise UserError("there is no text to train on: every document is empty.")
-    return first, stream, len(first) < FEW_DOCUMENTS
+    return first, None, len(first) < FEW_DOCUMENTS
 
 
 def tokenizer_sample(documents: Sequence[Document], most: int) -> Iterator[Document]:
@@ -108,6 +143,77 @@ def held(document: Document) -> Document:
 
 def is_held(document: Document) -> bool:
     return document.id.startswith(VAL)
+
+
+# ---- ready-made tokens ----------------------------------------------------------------------------------------------
+
+HEADER, MAGIC, FORMAT = 256, 20240520, 1  # of llm.c's .bin: 256 int32, which begin magic, version, number of tokens
+
+
+def import_bins(paths: Sequence[str], folder: Path, say: Callable[[str], None] = print) -> dict:
+    """Make `folder` a data folder of GPT-2 tokens that lie in files elsewhere; they are read, and never copied.
+
+    paths: .bin files of llm.c and modded-nanogpt (a header, then uint16) or of nanoGPT (uint16 and nothing else), or
+        folders of them. A file with "val" in its name is held out; its domain is the folder that it lies in.
+    Windows are cut over each file from its first token to its last, across documents. llm.c puts <|endoftext|> before
+    each document, so all of its text is predicted; nanoGPT puts it after, so the first token of a file is not.
+    Returns the manifest, which names the files where they are now. UserError for a file that is no such thing.
+
+    >>> import_bins(["fineweb10B/"], Path("data"))["splits"]["val"]["shards"][0]["file"]      # doctest: +SKIP
+    '/home/me/fineweb10B/fineweb_val_000000.bin'
+    """
+    files = [file for path in paths for file in (sorted(Path(path).glob("*.bin")) or [Path(path)])]
+    held = ["val" in file.name.lower() for file in files]
+    if all(held) or not any(held):
+        raise UserError(f"no file with{'out' if all(held) else ''} \"val\" in its name is among those to import, but "
+                        "training needs both: such names, like fineweb_val_000000.bin, are held out.")  # fmt: skip
+    tokenizer = gpt2_tokenizer()
+    counts = ("documents", "tokens", "bytes")
+    splits = {name: dict.fromkeys(counts, 0) | {"domains": {}, "shards": []} for name in ("train", "val")}
+    for file, is_val in zip(files, held):
+        split, domain = splits["val" if is_val else "train"], file.absolute().parent.name
+        entry = _bin_entry(file, tokenizer, folder) | ({"domain": domain} if is_val else {})
+        split["shards"].append(entry)
+        for table in (split, split["domains"].setdefault(domain, dict.fromkeys(counts, 0))):
+            table |= {key: table[key] + entry[key] for key in counts}
+        say(f"{file}: {entry['tokens']:,} tokens, {'to validate on' if is_val else 'to train on'}")
+    with naming(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+        tokenizer.save(folder / "tokenizer" / "tokenizer.json")
+    return write_manifest(folder, splits, tokenizer, "imported files with val in their name")
+
+
+def _bin_entry(file: Path, tokenizer: Tokenizer, folder: Path) -> dict:
+    """A file's entry in the manifest, after a look at every token of it."""
+    with naming(file, "read"):
+        size = file.stat().st_size
+        header = np.fromfile(file, "<i4", HEADER)
+        has_header = header[:1].tolist() == [MAGIC] or (len(header) == HEADER and not header[3:].any())  # no text is 0
+        offset = 4 * HEADER if has_header else 0
+        if offset and (header[0] != MAGIC or header[1] != FORMAT):
+            raise UserError(f"{file} begins with the magic number {header[0]} and version {header[1]}, but GPT-2 "
+                            f"tokens of llm.c with {MAGIC} and {FORMAT}.")  # fmt: skip
+        if offset and size != offset + 2 * int(header[2]):
+            raise UserError(f"{file} says that it holds {header[2]:,} tokens, but has room for "
+                            f"{(size - offset) / 2:,.1f}: it was cut off, or altered; get it again.")  # fmt: skip
+        if size <= offset or (size - offset) % 2:
+            raise UserError(f"{file} holds {size - offset:,} bytes of tokens, which are two bytes each: it is empty, "
+                            "cut off, or no file of tokens.")  # fmt: skip
+        if not offset and file.with_name("meta.pkl").exists():
+            raise UserError(f"{file} has a meta.pkl beside it: its tokens are characters, not GPT-2's.")
+        tokens, counts = np.memmap(file, "<u2", mode="r", offset=offset), np.zeros(1 << 16, np.int64)
+        for start in range(0, len(tokens), 1 << 22):
+            counts += np.bincount(tokens[start : start + (1 << 22)], minlength=1 << 16)
+        if counts[tokenizer.vocab_size :].any():
+            raise UserError(f"{file} holds the token {counts.nonzero()[0][-1]}, but GPT-2's tokens end at "
+                            f"{tokenizer.vocab_size - 1}: another tokenizer made it.")  # fmt: skip
+        digest, home = sha256(file), folder.absolute()
+    path = file.absolute()
+    return {
+        "file": str(path.relative_to(home) if path.is_relative_to(home) else path), "offset": offset,
+        "documents": max(1, int(counts[tokenizer.eot])), "tokens": len(tokens),
+        "bytes": int(counts[: tokenizer.vocab_size] @ tokenizer.token_bytes), "sha256": digest,
+    }  # fmt: skip
 
 
 if __name__ == "__main__":  # python -m minigpt.prepare CONFIG FOLDER: how `pretrain` does this while torch loads

@@ -8,6 +8,8 @@ A data folder holds
     tokenizer/tokenizer.json    (written by the caller)
 
 A document is stored as <|endoftext|> followed by its tokens, so every file (a *shard*) starts with <|endoftext|>.
+(Files that `prepare --import-bin` refers to lie elsewhere, and may begin with a header, whose length is the shard's
+"offset", or with text: then that first token is never a target, since nothing before it is known.)
 Training sees *windows*: T inputs and, one place further, T targets. A shard of n tokens is cut into ceil((n-1)/T)
 windows, so that every token but the shard's first is a target exactly once. With n = 8 and T = 3:
 
@@ -20,24 +22,28 @@ Which windows make up a step is a pure function, `batch(seed, step)`. There is n
 is to ask for step 5000, on any number of devices.
 """
 import hashlib
+import io
 import itertools
 import json
 import os
+import shutil
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from .config import UserError
-from .files import cache_folder, sha256, write_atomic
+from .files import cache_folder, naming, sha256, sync_folder, write_atomic
 
 VERSION = 1
 MANIFEST = "manifest.json"
+SHARD_TOKENS = 100_000_000
 IGNORE = -100  # the target that the loss leaves out
 GROUP_WINDOWS = 1 << 20  # most windows shuffled together: a few GB, so that a stretch of steps reads few files
 BATCH_CHARACTERS = 1 << 22  # text to tokenize at a time
@@ -47,7 +53,7 @@ OPEN_FILES = 64  # each mapped shard holds a file descriptor, and a process ofte
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 def write_shards(folder, documents: Iterable, tokenizer, *, is_val: Callable[..., bool], split_rule: str = "",
-                 shard_tokens: int = 100_000_000, threads: int = 2) -> dict:
+                 shard_tokens: int = SHARD_TOKENS, threads: int = 2, most_tokens: int = 0) -> dict:
     """Tokenize documents into shards; returns the manifest, which is written last: a folder without one is unfinished.
 
     documents: objects with `.domain` and `.text`, read once, never more than a batch of them in memory. Documents
@@ -56,53 +62,181 @@ def write_shards(folder, documents: Iterable, tokenizer, *, is_val: Callable[...
     is_val: tells whether a document is held out; `split_rule` says the same in words, for the manifest.
     shard_tokens: a shard is closed after the document that reaches this size. A document that is itself larger is
         stored in pieces of this size, each after its own <|endoftext|>, so that no byte of it goes unpredicted.
+    most_tokens: stop after the document with which the train split reaches this size; 0: never.
 
     The manifest: version, dtype, vocab_size, eot, tokenizer (hash), split_rule, and for each of splits.train and
     splits.val: documents, tokens (with <|endoftext|>), bytes (of text), the same three for each of `domains`, and
-    `shards`: file, domain (val only), documents, tokens, bytes, sha256.
+    `shards`: file, domain (val only), documents, tokens, bytes, sha256; offset, where a header precedes the tokens.
     Raises UserError if the folder already holds a manifest, cannot be written, or if there is no text at all.
     """
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         raise UserError(f"{folder} already holds a data set: choose another folder, or delete this one first.")
-    dtype = np.dtype(_dtype(tokenizer.vocab_size)).newbyteorder("<")
-    splits = {split: _counts() | {"domains": {}, "shards": []} for split in ("train", "val")}
-    writing = {}  # (split, domain) -> the shard being written there: its file and its entry in the manifest
-    with _naming(folder, "write"), ExitStack() as files:
-        folder.mkdir(parents=True, exist_ok=True)
+    with naming(folder, "write"), ShardWriter(folder, tokenizer, shard_tokens) as writer:
         for document, piece, is_first in _pieces(documents, tokenizer, threads, shard_tokens - 1):
-            name = "val" if is_val(document) else "train"
-            split, stream = splits[name], (name, document.domain if name == "val" else "")
-            if stream not in writing:
-                entry = {"file": f"{name}_{len(split['shards']):05d}.bin"} | _counts()
-                entry |= {"domain": document.domain} if name == "val" else {}
-                split["shards"].append(entry)
-                writing[stream] = files.enter_context(open(folder / entry["file"], "wb")), entry
-            file, entry = writing[stream]
-            file.write(np.concatenate([[tokenizer.eot], piece]).astype(dtype).tobytes())
-            for table in (split, split["domains"].setdefault(document.domain, _counts()), entry):
-                table["documents"] += is_first
-                table["tokens"] += 1 + len(piece)
-                table["bytes"] += int(tokenizer.token_bytes[piece].sum())
-            if entry["tokens"] >= shard_tokens:
-                _finish(*writing.pop(stream))
-        for file, entry in writing.values():
-            _finish(file, entry)
+            if most_tokens and is_first and writer.splits["train"]["tokens"] >= most_tokens:
+                break
+            data, counts = _as_stored(piece, is_first, tokenizer)
+            writer.put("val" if is_val(document) else "train", document.domain, io.BytesIO(data), counts)
+        return writer.finish(split_rule)
+
+
+class ShardWriter:
+    """The shards of a data folder while they grow, a train shard and one val shard for each domain at a time.
+
+    All that it knows is `splits`, which goes into the manifest: a shard without a "sha256" is still open, under the
+    temporary name .train_00003.bin.tmp, and `splits` as it was after a `sync` brings the folder back to that moment:
+
+        writer = ShardWriter(folder, tokenizer, 10**8, splits)      # the open shards are cut to the size noted there
+    """
+
+    def __init__(self, folder: Path, tokenizer, shard_tokens: int, splits: dict | None = None):
+        self.folder, self.tokenizer, self.shard_tokens = folder, tokenizer, shard_tokens
+        self.splits = splits or {split: _counts() | {"domains": {}, "shards": []} for split in ("train", "val")}
+        self.itemsize = _stored(tokenizer).itemsize
+        self.writing = {}  # (split, domain) -> the shard being written there: its file and its entry in the manifest
+        folder.mkdir(parents=True, exist_ok=True)
+        for split, table in self.splits.items():
+            for entry in table["shards"]:
+                if "sha256" not in entry:
+                    self._reopen(split, entry)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for file, _ in self.writing.values():
+            with suppress(OSError):  # on a full disk, which has been named already
+                file.close()
+
+    def room(self, split: str, domain: str) -> int:
+        """How many more tokens fill the shard that `put` would write to."""
+        open_shard = self.writing.get(_stream(split, domain))
+        return self.shard_tokens - (open_shard[1]["tokens"] if open_shard else 0)
+
+    def put(self, split: str, domain: str, data: BinaryIO, counts: Sequence[int]):
+        """Append the next tokens of `data`, which belong in one shard; counts: (documents, tokens, bytes of text)."""
+        stream, table = _stream(split, domain), self.splits[split]
+        if stream not in self.writing:
+            entry = {"file": f"{split}_{len(table['shards']):05d}.bin"} | _counts()
+            entry |= {"domain": domain} if split == "val" else {}
+            table["shards"].append(entry)
+            self.writing[stream] = open(self._temporary(entry), "wb"), entry
+        file, entry = self.writing[stream]
+        left = counts[1] * self.itemsize
+        while left:
+            block = data.read(min(left, 1 << 22))
+            left -= len(block)
+            file.write(block)
+        for part in (table, table["domains"].setdefault(domain, _counts()), entry):
+            for key, count in zip(_counts(), counts):
+                part[key] += count
+        if entry["tokens"] >= self.shard_tokens:
+            self._close(stream)
+
+    def sync(self):
+        """Send the open shards to the disk as they are."""
+        for file, _ in self.writing.values():
+            file.flush()
+            os.fsync(file.fileno())
+
+    def finish(self, split_rule: str) -> dict:
+        """Close all shards and write the manifest; returns it."""
+        for stream in list(self.writing):
+            self._close(stream)
+        sync_folder(self.folder)
+        return write_manifest(self.folder, self.splits, self.tokenizer, split_rule)
+
+    def _temporary(self, entry: dict) -> Path:
+        return self.folder / f".{entry['file']}.tmp"
+
+    def _close(self, stream: tuple):
+        file, entry = self.writing[stream]
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        del self.writing[stream]
+        entry["sha256"] = sha256(self._temporary(entry))
+        os.replace(self._temporary(entry), self.folder / entry["file"])
+
+    def _reopen(self, split: str, entry: dict):
+        """Continue a shard that was open when `splits` was noted; it may have grown since, or even been closed."""
+        path = self._temporary(entry)
+        if not path.exists():
+            os.replace(self.folder / entry["file"], path)
+        file = open(path, "r+b")
+        file.truncate(entry["tokens"] * self.itemsize)
+        file.seek(0, os.SEEK_END)
+        self.writing[_stream(split, entry.get("domain", ""))] = file, entry
+
+
+def write_manifest(folder: Path, splits: dict, tokenizer, split_rule: str) -> dict:
+    """The last file of a data folder; UserError if there is nothing in the splits."""
     if not splits["train"]["tokens"] + splits["val"]["tokens"]:
         raise UserError(f"there is no text to write into {folder}: every document is empty.")
     manifest = {"version": VERSION, "dtype": _dtype(tokenizer.vocab_size), "vocab_size": tokenizer.vocab_size,
                 "eot": tokenizer.eot, "tokenizer": tokenizer.hash, "split_rule": split_rule, "splits": splits}
-    with _naming(folder / MANIFEST, "write"):
+    with naming(folder / MANIFEST, "write"):
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
 
 
-def _finish(file, entry: dict):
-    """Send a shard to the disk and note its hash."""
-    file.flush()
-    os.fsync(file.fileno())
-    file.close()
-    entry["sha256"] = sha256(Path(file.name))
+def write_part(folder: Path, documents: Iterable, tokenizer, *, is_val: Callable[..., bool],
+               shard_tokens: int = SHARD_TOKENS, threads: int = 1):
+    """Tokenize documents of one domain into a folder of their own, which is renamed to `folder` when it is whole.
+
+    It holds train.bin and val.bin, tokens as in a shard, and pieces.bin: int64 [pieces, 4], a row for each document or
+    piece of one, in order: whether it is held out, documents begun (0 in a later piece), tokens, bytes of text.
+    """
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    with naming(temporary, "write"), ExitStack() as files:
+        temporary.mkdir(parents=True)
+        names = ("train", "val", "pieces")
+        streams = [files.enter_context(open(temporary / f"{name}.bin", "wb")) for name in names]
+        for document, piece, is_first in _pieces(documents, tokenizer, threads, shard_tokens - 1):
+            data, counts = _as_stored(piece, is_first, tokenizer)
+            held = bool(is_val(document))
+            streams[held].write(data)
+            streams[2].write(np.array([held, *counts], "<i8").tobytes())
+        for file in streams:
+            file.flush()
+            os.fsync(file.fileno())
+    with naming(folder, "write"):
+        sync_folder(temporary)
+        os.replace(temporary, folder)
+        sync_folder(folder.parent)
+
+
+def join_part(writer: ShardWriter, folder: Path, domain: str, most_tokens: int = 0):
+    """Append what `write_part` left in a folder, so that the shards are those of `write_shards` over all documents.
+
+    most_tokens: leave out what follows the document with which the train split reaches this size; 0: nothing.
+    """
+    pieces = np.fromfile(folder / "pieces.bin", "<i8").reshape(-1, 4)
+    if most_tokens:
+        trained = pieces[:, 2] * (pieces[:, 0] == 0)
+        before = writer.splits["train"]["tokens"] + np.cumsum(trained) - trained
+        late = np.flatnonzero((before >= most_tokens) & (pieces[:, 1] == 1))
+        pieces = pieces[:late[0]] if len(late) else pieces
+    for held, split in enumerate(("train", "val")):
+        counts = pieces[pieces[:, 0] == held, 1:]
+        with open(folder / f"{split}.bin", "rb") as data:
+            while len(counts):
+                fill = 1 + int(np.searchsorted(np.cumsum(counts[:, 1]), writer.room(split, domain)))
+                writer.put(split, domain, data, counts[:fill].sum(0).tolist())
+                counts = counts[fill:]
+
+
+def _as_stored(piece: np.ndarray, is_first: bool, tokenizer) -> tuple[bytes, list[int]]:
+    """(<|endoftext|> and the tokens as bytes, [documents, tokens, bytes of text])."""
+    data = np.empty(1 + len(piece), _stored(tokenizer))
+    data[0], data[1:] = tokenizer.eot, piece
+    return data.tobytes(), [int(is_first), len(data), int(tokenizer.token_bytes[piece].sum())]
+
+
+def _stream(split: str, domain: str) -> tuple[str, str]:
+    return split, domain if split == "val" else ""
 
 
 def _pieces(documents, tokenizer, threads: int, most: int) -> Iterator[tuple]:
@@ -128,13 +262,9 @@ def _dtype(vocab_size: int) -> str:
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
-@contextmanager
-def _naming(path: Path, verb: str):
-    """Turn the system's refusal to read or write into one sentence that names the file."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"cannot {verb} {error.filename or path}: {error.strerror or error}.") from error
+def _stored(tokenizer) -> np.dtype:
+    return np.dtype(_dtype(tokenizer.vocab_size)).newbyteorder("<")
+
 
 
 # ---- checking --------------------------------------------------------------------------------------------------------
@@ -144,7 +274,7 @@ def read_manifest(folder) -> dict:
     path = Path(folder) / MANIFEST
     if not path.exists():
         raise UserError(f"{path} is missing: name a folder that prepare has finished, or run prepare again.")
-    with _naming(path, "read"):
+    with naming(path, "read"):
         text = path.read_bytes()
     try:
         manifest = json.loads(text)
@@ -170,7 +300,7 @@ def check_tokenizer(manifest: dict, tokenizer):
 def _check_hash(path: Path, expected: str):
     """UserError if the content is not what was written. A file found good gets a *stamp*, an empty file in the cache
     whose name is a hash of (path, size, time of change, expected content), and the next run need not read it all."""
-    with _naming(path, "read"):
+    with naming(path, "read"):
         stat = path.stat()
         key = repr((str(path.resolve()), stat.st_size, stat.st_mtime_ns, expected))
         stamp = cache_folder() / "shards" / hashlib.sha256(key.encode()).hexdigest()
@@ -244,8 +374,8 @@ class Shards:
         folder, manifest = Path(folder), read_manifest(folder)
         shards, dtype = manifest["splits"][split]["shards"], np.dtype(manifest["dtype"]).newbyteorder("<")
         for shard in shards:
-            path, expected = folder / shard["file"], shard["tokens"] * dtype.itemsize
-            with _naming(path, "read"):
+            path, expected = folder / shard["file"], shard.get("offset", 0) + shard["tokens"] * dtype.itemsize
+            with naming(path, "read"):
                 size = path.stat().st_size
             if size != expected:
                 raise UserError(f"{path} is {'truncated' if size < expected else 'too long'}: it has {size:,} bytes, "
@@ -264,7 +394,7 @@ class Shards:
         def tokens(index: int) -> np.ndarray:
             path = folder / shards[index]["file"]
             _check_hash(path, shards[index]["sha256"])
-            return np.asarray(np.memmap(path, dtype, mode="r"))
+            return np.asarray(np.memmap(path, dtype, mode="r", offset=shards[index].get("offset", 0)))
 
         first_of_group = np.array([*first_of_group, first_window[-1]])
         return Shards(folder, split, context, manifest, first_window, first_of_group, tokens)

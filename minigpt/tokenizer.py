@@ -135,6 +135,8 @@ class Tokenizer:
 
     def encode_batch(self, texts: Iterable[str], threads: int = 2) -> list:
         """encode_to_numpy of each text, in order; tiktoken lets other threads run while it works."""
+        if threads == 1:
+            return list(map(self.encode_to_numpy, texts))
         with ThreadPoolExecutor(threads) as pool:
             return list(pool.map(self.encode_to_numpy, texts))
 

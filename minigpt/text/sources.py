@@ -286,22 +286,33 @@ def read_text(paths: Sequence[str]) -> Iterator[Document]:
 
 
 def _read_path(path: str) -> Iterator[Document]:
-    root, name = Path(path), os.path.basename(os.path.abspath(path))
     any_text = False
-    for file in _walk(root) if root.is_dir() else [root]:
-        inside = file.relative_to(root).parts  # () for a file named by itself
-        id = "/".join((name, *inside))
-        domain = inside[0] if len(inside) > 1 else name if inside else Path(re.sub(r"(?i)\.gz$", "", name)).stem
-        try:
-            for document_id, text in (_reader(file.name) or _plain)(file, id):
-                if text:
-                    any_text = any_text or not text.isspace()
-                    yield Document(document_id, domain, text)
-        # gzip raises EOFError and zlib.error, pyarrow ValueError, html.parser AssertionError for a malformed <![
-        except (OSError, EOFError, zlib.error, ValueError, AssertionError) as error:
-            raise UserError(f"{file} cannot be read, or is damaged ({error}).") from None
+    for file, id, domain in files_of(path):
+        for document in read_file(file, id, domain):
+            any_text = any_text or not document.text.isspace()
+            yield document
     if not any_text:
         raise UserError(f"{path} is empty or holds no text: give text, or a folder with {' '.join(_READERS)} files.")
+
+
+def files_of(path: str) -> Iterator[tuple[Path, str, str]]:
+    """(file, id, domain) of a file that you name, or of each file in a folder that has a reader; see read_text."""
+    root, name = Path(path), os.path.basename(os.path.abspath(path))
+    for file in _walk(root) if root.is_dir() else [root]:
+        inside = file.relative_to(root).parts  # () for a file named by itself
+        domain = inside[0] if len(inside) > 1 else name if inside else Path(re.sub(r"(?i)\.gz$", "", name)).stem
+        yield file, "/".join((name, *inside)), domain
+
+
+def read_file(file: Path, id: str, domain: str) -> Iterator[Document]:
+    """The documents of one file that are not empty; `id` names the file in theirs. See read_text."""
+    try:
+        for document_id, text in (_reader(file.name) or _plain)(file, id):
+            if text:
+                yield Document(document_id, domain, text)
+    # gzip raises EOFError and zlib.error, pyarrow ValueError, html.parser AssertionError for a malformed <![
+    except (OSError, EOFError, zlib.error, ValueError, AssertionError) as error:
+        raise UserError(f"{file} cannot be read, or is damaged ({error}).") from None
 
 
 def _walk(root: Path) -> Iterator[Path]:
