@@ -185,15 +185,14 @@ def first_steps(config: dict, steps: int) -> dict:
             losses.append(waiting.item())
         elapsed = max(time.perf_counter() - began, 1e-9)
         t.batches.close()
-        _, shards, tensor = layout.sizes
-        parts = memory(t.config.model, t.micro_batch, t.policy.precision, t.config.optim.optimizer)
-        held = sum(parts[name] for name in ("weights", "gradients", "optimizer"))
+        formula = memory(t.config.model, t.micro_batch, t.policy.precision, t.config.optim.optimizer,
+                         1 if layout.mode == "ddp" else math.prod(layout.sizes[1:]))["total"]  # fmt: skip
         peak = torch.cuda.max_memory_allocated(t.policy.device) if on_gpu else None
         return {
             "losses": losses, "micro_batch": t.micro_batch, "layout": str(layout), "device": t.policy.device,
             "precision": t.policy.precision, "compile": t.policy.compile, "attention": t.policy.attention,
             "tokens_per_second": (len(losses) - 1) * run.optim.batch_tokens / elapsed,
-            "formula": round(parts["total"] - held + held / (shards * tensor)),
+            "formula": formula,
             "peak": max(parallel.gathered(layout, peak)) if on_gpu else None,
             "waits": {"data": round(t.waited / elapsed, 4), "loss": round(reading / elapsed, 4)},
         }

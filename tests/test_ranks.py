@@ -2,6 +2,7 @@
 import linecache
 import os
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest

@@ -111,8 +111,8 @@ def stop(process: subprocess.Popen) -> None:
 
 
 def end_with_parent() -> None:
-    """From now on, end this process when the one that started it is gone. torchrun gives each rank a session of its own,
-    so nothing that ends torchrun by force reaches them."""
+    """From now on, end this process when the one that started it is gone. torchrun gives each rank a session of its
+    own, so nothing that ends torchrun by force reaches them."""
     parent = os.getppid()
 
     def look():
