@@ -124,7 +124,7 @@ def score(model: GPT, tokenizer, items: Sequence[Item], layout: Layout = Layout(
     found = np.zeros((len(rows), 3))
     for number in own_windows(list(range(len(batches))), layout):
         batch = batches[max(number, 0)]  # -1: this rank has no batch left, and computes one along with the others
-        inputs, targets = padded([rows[i] for i in batch], tokenizer.eot)
+        inputs, targets = to_rows([rows[i] for i in batch], tokenizer.eot)
         nats = token_losses(model, inputs, targets)
         if number < 0:
             continue
@@ -150,7 +150,7 @@ def item_tokens(tokenizer, item: Item, context: int) -> Iterator[tuple[list[int]
         yield whole[cut:], max(1, shared - cut)
 
 
-def padded(rows: list[tuple[list[int], int]], filler: int) -> tuple[np.ndarray, np.ndarray]:
+def to_rows(rows: list[tuple[list[int], int]], filler: int) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets, (rows, longest) int64; -100 where nothing is scored."""
     shape = len(rows), max(len(tokens) for tokens, _ in rows) - 1
     inputs, targets = np.full(shape, filler, np.int64), np.full(shape, -100, np.int64)
