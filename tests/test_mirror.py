@@ -317,6 +317,16 @@ def test_the_newest_are_kept_and_a_damaged_one_is_not_copied(undisturbed, tmp_pa
     assert whole == ["step_000040", "step_000030"]
 
 
+def test_one_copy_and_a_future_that_was_left(undisturbed, tmp_path):
+    """With --keep 1 the old copy goes when the new one is whole. A run that had to go back replaces what it had."""
+    out, place = shutil.copytree(undisturbed, tmp_path / "run"), tmp_path / "far"
+    assert copy(out, str(place), keep=1)
+    (out / "checkpoints/step_000030").rename(out / "checkpoints/step_000040")
+    assert copy(out, str(place), keep=1) and whole_at(place) == ["step_000040"]
+    (out / "checkpoints/step_000040").rename(out / "checkpoints/step_000035")
+    assert copy(out, str(place), keep=2) and whole_at(place) == ["step_000035", "step_000020"]
+
+
 def test_a_small_disk(text, undisturbed, tmp_path, capfd):
     """The mirror is full from the first checkpoint on: the run ends the same, and says what is missing."""
     with small_disk(tmp_path / "disk", "100k") as disk:
