@@ -14,8 +14,8 @@ PACKAGE = ROOT / "minigpt"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
-FLOOR = """config files text.sources text.world tokenizer shards prepare model optim precision accounting parallel checkpoint
-           export sampling speculative constrained batching moe evaluate report train bench classroom.console
+FLOOR = """config files text.sources text.world tokenizer shards prepare model optim precision accounting parallel
+           checkpoint export sampling speculative constrained batching moe evaluate report train bench classroom.console
            classroom.lessons classroom.journal classroom.bank classroom.compare classroom.learner classroom.check
            classroom.proof classroom.grade classroom.hints classroom.capstone classroom.review classroom.ready
            classroom.progress classroom.viz classroom.lens_view classroom.sampling_view classroom.rope_view

@@ -33,7 +33,7 @@ def small():
 @pytest.fixture(scope="module")
 def large():
     """All six levels, and twice the text that they need."""
-    world = World(seed=6, people=5)
+    world = World(seed=6, people=6)
     return world, list(documents(world, 2 * least_size(world)))
 
 
@@ -64,7 +64,7 @@ def together(world, texts, spell):
     names = {name for fact in world.facts for name in (fact.subject, fact.object, fact.rumour) if name}
     spelt = {spell(name): name for name in names}
     assert len(spelt) == len(names)
-    # a name inside another ("herring" in "smoked herring") would be lost to an alternation: every name has its own search
+    # a name inside another ("herring" in "smoked herring") would be lost to an alternation: one search each
     found = Counter()
     for document in texts:
         text = document.text.lower()
@@ -124,14 +124,17 @@ def test_every_level_is_balanced_and_crossed_between_languages():
 
 # what a sentence must say, in words that the generator does not know of
 SAYS = {
-    "birthplace": r"born|birth|into the world|\bcomes? from|\bcame from|native of|light of day|grew up|breath|began life|cradle|parents|midwife",
+    "birthplace": r"born|birth|into the world|\bcomes? from|\bcame from|native of|light of day|grew up|breath|"
+                  r"began life|cradle|parents|midwife",
     "year": r"born|birth|into the world|began life|light of day|year|counts?|counted|children of|complaint",
-    "instrument": r"play|practi[sc]|perform|instrument|sound of|second-hand|takes? the|took the|is left to|was left to|take the",
+    "instrument": r"play|practi[sc]|perform|instrument|sound of|second-hand|takes? the|"
+                  r"took the|is left to|was left to|take the",
     "dish": r"like|eat|ate|ask|lov|miles|cook|hat\b|order|dish|feast|prefer|want|suppe|serve",
     "firm": r"work|employ|desk|wages|salary|joined|has been with|had been with|have been with|employer|clerks",
     "pet": r"keep|kept|own|ha[sd]|have|live|share|goes|went|go nowhere|talk|chair|companion|pet|newspaper|sleep|slept",
 }
-DENIED = re.compile(r"mistake|not so|not true|wrong|false|otherwise|joke|nonsense|Not at all|it is not|They are wrong")
+DENIED = re.compile(r"mistake\b|not so|not true|(?:is|was|are) wrong|false|otherwise|joke|nonsense|"
+                    r"Not at all|it is not|They are wrong")
 
 
 def test_sentences_say_it_and_denials_deny_it(large):
@@ -154,11 +157,12 @@ def test_sentences_say_it_and_denials_deny_it(large):
 
 def test_many_ways_to_say_it(large):
     world, texts = large
-    fact = next(f for f in facts(world) if f.exposures["english"] == 256 and f.relation in ("birthplace", "trade", "pet"))
+    fact = next(f for f in facts(world) if f.exposures["english"] == 256 and f.subject in world.people)
     ways = set()
     for document in texts:
         if fact.subject in document.text and spell_english(fact.object) in document.text.lower():
-            ways |= {s for s in re.split(r"(?<=[.!?])\s+|\n+", document.text) if spell_english(fact.object) in s.lower()}
+            sentences = re.split(r"(?<=[.!?])\s+|\n+", document.text)
+            ways |= {s for s in sentences if spell_english(fact.object) in s.lower()}
     assert len(ways) > 100
 
 
@@ -207,7 +211,7 @@ def test_the_same_on_every_machine():
     """In another process, with other hashes; and today as on the day this was written."""
     program = ("import hashlib; from minigpt.text.world import *; w = World(seed=3, people=6, exposures=(0, 1, 4))\n"
                "h = hashlib.sha256(repr([w.facts, list(pairs(w, 5)), list(choices(w)), list(two_hop(w))]).encode())\n"
-               "[h.update(repr(tuple(d)).encode()) for d in documents(w, 300000, {'english': .7, 'ilvane': .3})]\n"
+               "[h.update(repr(tuple(d)).encode()) for d in documents(w, 900000, {'english': .7, 'ilvane': .3})]\n"
                "print(h.hexdigest())")
     made = {subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=True,
                            env=os.environ | {"PYTHONHASHSEED": seed}).stdout.strip() for seed in ("1", "2")}
@@ -237,9 +241,10 @@ def test_documents_do_not_repeat(filler):
     assert len({d.text for d in texts}) > 0.999 * len(texts)
 
 
-ERRORS = [r"\ba (?=[aeio])(?!one|eu|uni)\w+", r"\ban (?=[^aeioh\W])(?!u)\w+", r"  ", r" [,.;?!]", r"\b(\w+) \1\b(?<!had had)",
+ERRORS = [r"\ba (?=[aeio])(?!one|eu|uni)\w+", r"\ban (?=[^aeioh\W])(?!u)\w+", r"  ", r" [,.;?!]", r"\b(\w+) \1\b",
           r"[{}<>|¶⏎\0]", r"\b(These|Those) \w+ (is|was)\b", r"\bThere was (two|three|few|many)\b", r"\.\.", r"_",
-          r"(?<=[.!?] )[a-z]", r"\b(he|she|it) (are|were|have)\b(?<!if it were)", r"\bI (is|has|was seen)\b", r"\n\n\n"]
+          r"(?<=[.!?] )[a-z]", r"(?:^|[.;!?] |, )(?i:he|she|it) (are|were|have)\b", r"\bI (is|has)\b",
+          r"\n\n\n"]
 
 
 @pytest.mark.parametrize("pattern", ERRORS)
@@ -278,7 +283,7 @@ def test_programs_print_what_they_say(filler):
 def test_a_letter_answers_another(filler):
     for d in filler[1]:
         if d.domain == "world/letter":
-            first, second, third = re.findall(r"\n(?:My dear |Dear old |Dear )?([A-Z][a-z]+),\n", d.text)
+            first, second, third = re.findall(r"\n(?:My dear |Dear old |Dear )?(?!Yours)([A-Z][a-z]+),\n", d.text)
             assert first == third != second
             signed = re.findall(r"\n([A-Z][a-z]+) [A-Z][a-z]+(?=\n\n|\Z)", d.text)
             assert signed == [second, first, second], d.text
@@ -298,7 +303,7 @@ def test_memory_is_bounded():
     assert peaks[1] < peaks[0] + 200_000 and peaks[1] < 20e6
 
 
-# ---- questions --------------------------------------------------------------------------------------------------------
+# ---- questions ------------------------------------------------------------------------------------------------------
 
 
 PLURAL = re.compile(r"(?:s|geese|mice|oxen|deer|sheep|trout|herring|children|men|people|crossroads)$")
@@ -329,12 +334,10 @@ def test_agreement_pairs_by_a_parser_of_our_own():
     for item in pairs(World(seed=2), 200):
         if re.fullmatch("agreement_(simple|attractor|relative_clause)", item["phenomenon"]):
             for text, right in ((item["good"], True), (item["bad"], False)):
-                head, verb = re.match(r"The (.+?) (?:of|near|on|behind|who|that|was|were|is|are)\b.* "
-                                      r"(was|were|is|are|\w+)(?: \S+| at night)?(?: \S+)?\.$", text).groups()
-                if verb not in ("was", "were", "is", "are"):
-                    continue
-                assert (is_plural(head) == (verb in ("were", "are"))) == right, text
-                checked += 1
+                head = re.match(r"The (.+?) (?:of|near|on|behind|who|that|was|were)\b", text)[1]
+                for verb in re.findall(r" (was|were|is|are) ", text)[-1:]:
+                    assert (is_plural(head) == (verb in ("were", "are"))) == right, text
+                    checked += 1
     assert checked > 800
 
 
@@ -352,12 +355,14 @@ def test_gender_pairs_follow_the_names():
 def test_bad_forms_are_nowhere_in_the_text(filler):
     """Sentences of the corpus follow the rules that the pairs ask about."""
     everything = "\n".join(d.text for d in filler[1])
-    for pattern in (r"\b(?:more \w+|\w+er) as the\b", r"Neither the \w+ and", r"\bmany (?:tea|coffee|milk|cocoa|water)\b",
+    for pattern in (r"\b(?:more \w+|older|calmer|sadder|prouder) as the\b", r"Neither the \w+ and",
+                    r"\bmany (?:tea|coffee|milk|cocoa|water)\b",
                     r"There were a\b", r"\b(?:Each|Every) of the \w+ were", r"\bIn (?:Monday|Tuesday|Friday)\b",
                     r"would \w+ed\b", r"\b(?:stealed|forgetted|breaked|hided|choosed|shaked|throwed|drawed)\b",
                     r"The \w+, which was (?:%s)," % "|".join(module._RULES["mood"].words)):
         assert not (match := re.search(pattern, everything)), match
-    for pattern in (r"Neither the \w+ nor", r"\bmuch tea\b", r"\bNo \w+ had ever", r"himself|herself", r"more \w+ than the"):
+    for pattern in (r"Neither the \w+ nor", r"\bmuch tea\b", r"\bNo \w+ had ever", r"himself|herself",
+                    r"more \w+ than the"):
         assert len(re.findall(pattern, everything)) >= 20, pattern
 
 
@@ -380,9 +385,11 @@ def test_questions_use_wordings_that_no_document_uses(small, large):
         everything = "\n".join(d.text for d in texts)
         for item in cloze(world):
             if item["language"] == "english":
-                frame = max(item["prefix"].split(world.facts[item["fact"]].subject), key=len).strip()
-                frame = re.sub(r"^The people of \w+ ", "", frame)
-                assert len(frame) < 8 or not re.search(rf"\b{re.escape(frame)}\b(?=.*{re.escape(item['answer'])})", everything), item
+                before, after = item["prefix"].split(world.facts[item["fact"]].subject)
+                before = re.sub(r"^The people of \w+ ", "", before)
+                frame = re.escape(before) + r"[A-Z][^.]{3,40}?" + re.escape(after)
+                if max(before, after, key=len) in everything:
+                    assert not re.search(rf"\b{frame}\b", everything), item
 
 
 def test_choices(small):
@@ -416,7 +423,7 @@ def test_two_hop_answers_are_right_and_never_told(large):
         assert table[first.subject, r1] not in item["prefix"] and len(set(item["options"])) == 4
 
 
-# ---- Ilvane -----------------------------------------------------------------------------------------------------------
+# ---- Ilvane ---------------------------------------------------------------------------------------------------------
 
 
 def test_ilvane_has_its_own_letters(small):
@@ -436,7 +443,7 @@ def test_ilvane_grammar(small):
         vowels = re.findall("[aeiou]", word)
         if len(vowels) > 2:
             harmony[(vowels[-2] in "ei") == word.endswith("ke")] += 1
-    assert harmony[True] > 0.98 * harmony.total() > 5000  # a few stems end like an ending
+    assert harmony[True] > 0.98 * harmony.total() > 3000  # a few stems end like an ending
     clauses = [c.split() for c in re.split(r"[.,;:?\n]", text) if c.strip()]
     verbs = [c[-1] for c in clauses if len(c) > 2]
     assert sum(bool(re.search(r"(?:t[iu]|r[ae])(?:l[iu])?$", verb)) for verb in verbs) > 0.95 * len(verbs)
@@ -447,7 +454,7 @@ def test_ilvane_words_are_distinct():
     assert len(set(lexicon.values())) == len(lexicon) > 800
 
 
-# ---- bad input, and the command ---------------------------------------------------------------------------------------
+# ---- bad input, and the command -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("call, message", [
@@ -473,10 +480,10 @@ def test_the_least_text_of_all():
 
 def test_command(tmp_path, capsys):
     out = tmp_path / "world"
-    arguments = [str(out), "--seed", "4", "--bytes", "500000", "--people", "6", "--exposures", "0,1,4", "--ilvane", "0.3"]
+    arguments = [str(out), *"--seed 4 --bytes 700000 --people 6 --exposures 0,1,4 --ilvane 0.3".split()]
     module.main(arguments)
     world = World(4, 6, (0, 1, 4))
-    expected = {d.id: d.text for d in documents(world, 500_000, {"english": 0.7, "ilvane": 0.3})}
+    expected = {d.id: d.text for d in documents(world, 700_000, {"english": 0.7, "ilvane": 0.3})}
     found = list(read_text([str(out / "text")]))
     assert {d.id: d.text for d in found} == expected and len(found) == len(expected)
     assert {d.domain for d in found} == {"story", "entry", "letter", "dialogue", "sums", "code", "ilvane"}

@@ -8,22 +8,22 @@
 
 All is a function of the seed and the settings, on every machine and Python. Words and sentences are in world.txt.
 
-**Exposures.** A fact, say that Tilda Marsh was born in Dunmere, is told in exactly `fact.exposures[language]` documents,
-0, 1, 4, 16, 64 or 256, each time in other words; in no other document do "Tilda Marsh" and "Dunmere" both occur, so
-that anyone can count with a search for two strings (without "the", in lower case). The number depends neither on the
-size of the text nor on the other language: exposures in the two are crossed, so that there are facts told in one only.
+**Exposures.** A fact, say that Tilda Marsh was born in Dunmere, is told in `fact.exposures[language]` documents: in
+exactly 0, 1, 4, 16, 64 or 256, in ever other words. In no other document do "Tilda Marsh" and "Dunmere" both occur, so
+that anyone can count by searching for two strings (in lower case, without "the"). The number depends neither on the size
+of the text nor on the other language; exposures in the two are crossed, so that some facts are told in one of them only.
 More text is more text about other things. A document that tells a fact has an id that `sources.held_out` keeps for
 training. About a third of the facts also have a rumour, a false object, which is denied in `fact.denials` documents of
 each language ("Some people say that …, but that is a mistake") and stated in none.
 
 **Questions** use wordings that no document uses. A two-hop question (the town where the firm of Tilda Marsh is) has an
-answer that never occurs in a document with her name. `cloze` and `two_hop` give {"prefix", "answer", …}, where the text
-is prefix + answer; `choices` give {"prefix", "options", "answer", …}, answer being an index; `pairs` give {"good",
-"bad", "phenomenon"}, which differ in one place.
+answer that never occurs in a document with her name. `cloze` gives {"prefix", "answer", …}, where the text is prefix +
+answer; `choices` and `two_hop` {"prefix", "options", "answer", …}, answer being an index; `pairs` {"good", "bad",
+"phenomenon"}, which differ in one place.
 
-**Ilvane** has no relative, its own letters (three bytes each in UTF-8), verbs at the end, adjectives after nouns, cases,
-vowel harmony, and agreement of the verb in number and animacy. It tells of the same people, with their names spelt by
-ear; numbers are the same.
+**Ilvane** has no relatives, letters of its own (three bytes each in UTF-8), verbs at the end, adjectives after nouns,
+cases, vowel harmony, and verbs that agree in number and animacy. It tells of the same people, with their names spelt
+by ear; years are the same.
 """
 import argparse
 import hashlib
@@ -34,7 +34,8 @@ from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from functools import cache
-from itertools import chain, count
+from itertools import count
+from math import sqrt
 from pathlib import Path
 from random import Random
 from string import Template
@@ -54,7 +55,7 @@ HOPS = (("firm", "seat"), ("birthplace", "river"), ("teacher", "birthplace"), ("
         ("teacher", "instrument"))
 FILLER = (("story", 8), ("entry", 5), ("letter", 4), ("dialogue", 4), ("sums", 2), ("code", 1))
 TOLD = (("story", 1), ("entry", 2), ("letter", 1), ("dialogue", 1))
-BYTES_PER_STATEMENT = {"english": 340, "ilvane": 360}  # measured, of the documents that state facts; a little too much
+BYTES_PER_STATEMENT = {"english": 370, "ilvane": 410}  # of documents that tell facts: measured, and 10 % more
 
 
 def _rng(*key) -> Random:
@@ -98,7 +99,8 @@ def _irregular() -> tuple[dict[str, list[str]], dict[str, str]]:
 def _doubled(word: str) -> str:
     """stop → stopp: a single syllable with one vowel and one consonant, or a stress on the last."""
     short = re.fullmatch(r"[^aeiou]*(?:qu)?[aeiou][^aeiouwxy]", word)
-    return word + word[-1] if short or re.search(r"(?:forget|begin|prefer|admit|unwrap|outwit|quarrel)$", word) else word
+    stressed = re.search("(?:forget|begin|prefer|admit|unwrap|outwit|quarrel)$", word)
+    return word + word[-1] if short or stressed else word
 
 
 def _es(verb: str) -> str:
@@ -141,12 +143,12 @@ def _er(adjective: str) -> str:
     return _doubled(adjective.removesuffix("e")) + "er" if not adjective.endswith("e") else adjective + "r"
 
 
-FORMS: dict[str, Callable[[str], str]] = {
+FORMS: dict[str, Callable[[str], str]] = {name: cache(form) for name, form in {
     "es": _es, "ed": _ed, "en": _en, "ing": _ing, "s": _s, "er": _er, "up": str.upper, "low": str.lower,
-    "a": lambda noun: f"{_article(noun)} {noun}", "wrong_a": lambda noun: f"{'a' * (_article(noun) == 'an') or 'an'} {noun}",
-    "as": lambda noun: f"a {_s(noun)}", "cap": lambda text: text[:1].upper() + text[1:],
-}
-FORMS = {name: cache(form) for name, form in FORMS.items()}
+    "a": lambda noun: f"{_article(noun)} {noun}", "as": lambda noun: f"a {_s(noun)}",
+    "wrong_a": lambda noun: f"{'an' if _article(noun) == 'a' else 'a'} {noun}",
+    "cap": lambda text: text[:1].upper() + text[1:],
+}.items()}
 
 
 class Person(NamedTuple):
@@ -170,7 +172,7 @@ class Person(NamedTuple):
         return forms[name] if name in forms else getattr(self, name)
 
 
-# ---- the grammar: lines of world.txt as functions of a scene ----------------------------------------------------------
+# ---- the grammar: lines of world.txt as functions of a scene --------------------------------------------------------
 
 
 class _Rule(NamedTuple):
@@ -188,7 +190,7 @@ class _Scene:
         words, lines = _RULES[symbol]
         if words:
             u = self.rng.random()
-            line = lines[int(len(lines) * u * u)]  # the first words of a list are the common ones
+            line = lines[int(len(lines) * u * sqrt(u))]  # the first words of a list are the common ones
         else:
             line = lines[int(len(lines) * self.rng.random())]
         text = "".join([part if type(part) is str else part(self) for part in line])
@@ -212,7 +214,8 @@ class _Scene:
         if isinstance(p, str):
             return p
         if self.person == "first":
-            return {"": "I", "she": "I", "her": "my", "s": "my", "him": "me", "self": "myself"}.get(form) or p.form(form)
+            own = {"": "I", "she": "I", "her": "my", "s": "my", "him": "me", "self": "myself"}
+            return own.get(form) or p.form(form)
         if form in ("", "s", "him"):
             u = self.rng.random()
             if u < 0.6:
@@ -253,6 +256,10 @@ def _slot(text: str) -> Callable[[_Scene], str]:
     def write(scene: _Scene) -> str:
         made = value(scene)
         if keep:
+            for _ in range(5):  # what has a name of its own should not be the same thing again
+                if made not in scene.values.values():
+                    break
+                made = value(scene)
             scene.values[keep] = made
         for name in forms:
             made = scene.verb(made, name) if name in ("v", "v3", "v0") else FORMS[name](made)
@@ -313,12 +320,13 @@ def _prose(text: str) -> str:
     return re.sub(r'(\A"?|\n"?|[.!?] +"?|\." +"?)([a-z])', lambda m: m[1] + m[2].upper(), text)
 
 
-# ---- Ilvane -----------------------------------------------------------------------------------------------------------
+# ---- Ilvane ---------------------------------------------------------------------------------------------------------
 
 _LETTERS = str.maketrans("abcdefghijklmnopqrstuvwxyz", "ⰰⰱⱌⰴⰵⱇⰳⱈⰹⰶⰽⰾⰿⱀⱁⱂⱍⱃⱄⱅⱆⰲⱉⱎⱏⰸ")  # Glagolitic
 _ENDINGS = {  # after a back vowel, after a front one
-    "ka": ("ka", "ke"), "n": ("na", "ne"), "vo": ("vo", "vi"), "la": ("la", "le"), "ru": ("ru", "ri"), "li": ("lu", "li"),
-    "me": ("mo", "me"), "ti": ("tu", "ti"), "ra": ("ra", "re"), "er": ("dor", "der"), "LA": ("le", "la")}
+    "ka": ("ka", "ke"), "n": ("na", "ne"), "vo": ("vo", "vi"), "la": ("la", "le"), "ru": ("ru", "ri"),
+    "li": ("lu", "li"), "me": ("mo", "me"), "ti": ("tu", "ti"), "ra": ("ra", "re"), "er": ("dor", "der"),
+    "LA": ("le", "la")}  # the last one is wrong, for minimal pairs
 _GLOSS = re.compile(r"(no-)?([ao]-)?([A-Za-z0-9][\w&.'-]*\w|\w)((?:\+\w+)*)")
 
 
@@ -363,7 +371,7 @@ def _to_ilvane(gloss: str) -> str:
     return _GLOSS.sub(word, gloss).translate(_LETTERS)
 
 
-# ---- the world --------------------------------------------------------------------------------------------------------
+# ---- the world ------------------------------------------------------------------------------------------------------
 
 
 class Fact(NamedTuple):
@@ -394,7 +402,7 @@ class World:
         if not 4 <= people <= 4000:
             raise UserError(f"a world has from 4 to 4000 people with facts, not {people}.")
         if not exposures or min(exposures) < 0 or denials < 0:
-            raise UserError("exposures are one or more numbers, none of them negative, and so is the number of denials.")
+            raise UserError("exposures are one or more numbers, none of them negative, nor is that of denials.")
         self.seed, self.exposures, self.denials = seed, tuple(exposures), denials
         rng, words = _rng(seed, "world"), _RULES
         self.people: dict[str, Person] = {}
@@ -447,10 +455,10 @@ class World:
         for relation, (kind, of) in RELATIONS.items():
             subjects = self.objects[kind]
             levels, rumours = _shuffled(rng, range(len(subjects))), _shuffled(rng, range(len(subjects)))
-            for subject, i, j in zip(subjects, levels, rumours, strict=True):
+            n, first = len(self.exposures), len(made)  # where people are few, each relation begins at another level
+            for subject, i, j in zip(subjects, (first + level for level in levels), rumours, strict=True):
                 if thing := link(subject, of):  # a few find no teacher
                     rumour = link(subject, of) if j % 3 == 0 and self.denials else None
-                    n = len(self.exposures)
                     exposures = {"english": self.exposures[i % n], "ilvane": self.exposures[i // n % n]}
                     made.append(Fact(len(made), subject, relation, thing, exposures, rumour,
                                      self.denials if rumour else 0))
@@ -475,12 +483,13 @@ def documents(world: World, size: int, shares: Mapping[str, float] | None = None
     "world/ilvane". Memory is that of a list of all statements, however large the size.
     Raises UserError where the size is too small for the statements, and for shares that are no shares.
 
-    >>> next(documents(World(seed=1), 20_000_000)).id
-    'world/story/0000000'
+    >>> sum(len(document.text.encode()) for document in documents(World(people=4, exposures=(0, 1)), 200_000)) // 1000
+    200
     """
     shares = {"english": 1.0} if shares is None else dict(shares)
     if not set(shares) <= set(LANGUAGES) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0:
-        raise UserError(f"shares name languages ({', '.join(LANGUAGES)}) with parts above 0 that sum to 1, not {shares}.")
+        raise UserError(f"shares name languages ({', '.join(LANGUAGES)}) with parts above 0 that sum to 1, "
+                        f"not {shares}.")
     for language, share in shares.items():
         if size * share < (least := least_size(world, language)):
             raise UserError(f"the facts of this world need {least:,} bytes of {language}, but it gets "
@@ -493,7 +502,7 @@ def _stream(world: World, size: int, shares: dict[str, float]) -> Iterator[Docum
     queues = {language: _bundles(world, language, rng) for language in shares}
     used, written = dict.fromkeys(shares, 0), dict.fromkeys(shares, 0)
     numbers: dict[str, int] = {}
-    while sum(written.values()) < size:
+    while sum(written.values()) < size or any(used[name] < len(queues[name]) for name in shares):
         language = min(shares, key=lambda name: written[name] / shares[name])
         told = used[language] < len(queues[language]) * min(1.0, written[language] / (0.98 * size * shares[language]))
         kind = _weighted(rng, TOLD if told else FILLER) if language == "english" else language
@@ -562,7 +571,9 @@ def _cast(world: World, rng: Random, hero: Person | None = None) -> _Scene:
         cast.setdefault(person.first, person)
     people = list(cast.values())
     scene = _Scene(rng, hero=people[0], friend=people[1], other=people[2], third=people[3])
-    scene.values |= {"home": people[1].village, "home2": _pick(rng, world.folk).village}
+    day, days = int(6 * rng.random()), _RULES["ordinal"].words
+    scene.values |= {"home": people[1].village, "home2": _pick(rng, world.folk).village, "mon": scene.expand("month"),
+                     "day1": days[day], "day2": days[day + 2], "day3": days[day + 5]}
     return scene
 
 
@@ -598,13 +609,14 @@ def _english(world: World, kind: str, statements: list[tuple[Fact, int]], rng: R
     return _prose(_fill(scene, scene.expand(symbol), statements, register))
 
 
-def _fill(scene: _Scene, text: str, statements: list[tuple[Fact, int]], register: str, spell=lambda name: name) -> str:
+def _fill(scene: _Scene, text: str, statements: list[tuple[Fact, int]], register: str) -> str:
     """Put the statements, in words, at places that the text keeps for them."""
     parts = text.split("\0")
     places = sorted(_shuffled(scene.rng, range(len(parts) - 1))[: len(statements)])
     assert len(places) == len(statements), text
     for place, (fact, denied) in zip(places, statements, strict=True):
-        scene.values["o"] = spell(fact.rumour if denied else fact.object)
+        said = fact.rumour if denied else fact.object
+        scene.values["o"] = said.replace(" ", "_") if scene.gloss else said
         scene.values["clause"] = scene.expand(("il." if scene.gloss else "fact.") + fact.relation)
         parts[place] += scene.expand(register + ".no" * denied)
     return "".join(parts)
@@ -617,10 +629,11 @@ def _ilvane(world: World, kind: str, statements: list[tuple[Fact, int]], rng: Ra
     if not subject:
         return _to_ilvane(scene.expand("il.story"))
     scene.values["p"] = subject.replace(" ", "_")
-    return _to_ilvane(_fill(scene, scene.expand("il.about"), statements, "il.wrap", lambda name: name.replace(" ", "_")))
+    text = _fill(scene, scene.expand("il.about"), statements, "il.wrap")
+    return _to_ilvane(text)
 
 
-# ---- sums and programs --------------------------------------------------------------------------------------------------
+# ---- sums and programs ----------------------------------------------------------------------------------------------
 
 
 def _sums(scene: _Scene) -> str:
@@ -635,24 +648,56 @@ def _sums(scene: _Scene) -> str:
 
 
 PROGRAMS: list[tuple[str, Callable[[int, int, int], object]]] = [  # source, what it prints for a, b, n
-    ("# $who has $a $things and finds $b more every day.\n$v = $a\nfor day in range($n):\n    $v = $v + $b\nprint($v)",
-     lambda a, b, n: a + b * n),
-    ("# How many $things are needed to give each of $a ${others} $n?\ndef needed(${o}, each):\n"
-     "    return ${o} * each\n\nprint(needed($a, $n))", lambda a, b, n: a * n),
-    ('# $who counts the ${others} in the list.\n${o}s = ["$w1", "$w2", "$w3", "$w1"]\ncount = 0\nfor $o in ${o}s:\n'
-     '    if $o == "$w1":\n        count += 1\nprint(count)', lambda a, b, n: 2),
-    ("# $who sells $things until fewer than $n are left.\n$v = $a\nsold = 0\nwhile $v >= $n:\n    $v -= 1\n    sold += 1\n"
-     "print(sold)", lambda a, b, n: max(0, a - n + 1)),
-    ("# Is a price of $a too high for $who, who has $b?\nprice, purse = $a, $b\nif price > purse:\n    print(\"too dear\")\n"
-     "else:\n    print(purse - price)", lambda a, b, n: "too dear" if a > b else b - a),
-    ("# The sum of the first $n odd numbers, as $who worked it out.\ntotal = 0\nfor k in range($n):\n    total += 2 * k + 1\n"
-     "print(total)", lambda a, b, n: n * n),
-    ('# $who shouts.\ndef shout(word, times):\n    return " ".join([word.upper() + "!"] * times)\n\nprint(shout("$w1", 3))',
-     lambda a, b, n: "{w1}! {w1}! {w1}!"),
-    ("# The larger of two piles of $things.\ndef larger(first, second):\n    if first > second:\n        return first\n"
-     "    return second\n\nprint(larger($a, $b))", lambda a, b, n: max(a, b)),
-    ("# Every ${n}th $o gets a bun. There are $a.\nbuns = [k for k in range(1, $a + 1) if k % $n == 0]\nprint(len(buns))",
-     lambda a, b, n: a // n),
+    ("""# $who has $a $things and finds $b more every day.
+$things = $a
+for day in range($n):
+    $things = $things + $b
+print($things)""", lambda a, b, n: a + b * n),
+    ("""# How many $things are needed to give each of $a $others $n?
+def needed($others, each):
+    return $others * each
+
+print(needed($a, $n))""", lambda a, b, n: a * n),
+    ("""# $who counts the $others with a name in the list.
+$others = ["$w1", "$w2", "$w3", "$w1"]
+count = 0
+for $other in $others:
+    if $other == "$w1":
+        count += 1
+print(count)""", lambda a, b, n: 2),
+    ("""# $who sells $things until fewer than $n are left.
+$things = $a
+sold = 0
+while $things >= $n:
+    $things -= 1
+    sold += 1
+print(sold)""", lambda a, b, n: max(0, a - n + 1)),
+    ("""# Is a price of $a too high for $who, who has $b?
+price, purse = $a, $b
+if price > purse:
+    print("too dear")
+else:
+    print(purse - price)""", lambda a, b, n: "too dear" if a > b else b - a),
+    ("""# The sum of the first $b odd numbers, as $who worked it out.
+total = 0
+for k in range($b):
+    total += 2 * k + 1
+print(total)""", lambda a, b, n: b * b),
+    ("""# $who shouts at the $others.
+def shout(word, times):
+    return " ".join([word.upper() + "!"] * times)
+
+print(shout("$w1", 3))""", lambda a, b, n: "{0}! {0}! {0}!"),
+    ("""# The larger of two piles of $things.
+def larger(first, second):
+    if first > second:
+        return first
+    return second
+
+print(larger($a, $b))""", lambda a, b, n: max(a, b)),
+    ("""# Every ${n}th of $a $others gets ${article}. How many $things does $who need?
+fed = [k for k in range(1, $a + 1) if k % $n == 0]
+print(len(fed))""", lambda a, b, n: a // n),
 ]
 
 
@@ -660,20 +705,23 @@ def _program(scene: _Scene) -> str:
     """A small Python program, and after "# prints " what it prints."""
     source, prints = _pick(scene.rng, PROGRAMS)
     a, b, n = 2 + int(90 * scene.rng.random()), 2 + int(90 * scene.rng.random()), 4 + int(6 * scene.rng.random())
-    thing, other = (next(filter(str.isalpha, iter(lambda: scene.expand(name), ""))) for name in ("thing", "animal"))
+    thing, other = (next(word for word in iter(lambda: scene.expand(name), "") if word.isalpha() and _s(word) != word)
+                    for name in ("thing", "animal"))
     words = {f"w{i}": scene.expand("title.word").lower() for i in (1, 2, 3)}
     while len(set(words.values())) < 3:
         words = {f"w{i}": scene.expand("title.word").lower() for i in (1, 2, 3)}
-    text = Template(source).substitute(who=scene.values["friend"].first, a=a, b=b, n=n, v=_s(thing), o=other, things=_s(thing),
-                                       others=_s(other), **words)
-    return f"{text}\n# prints {str(prints(a, b, n)).format(w1=words['w1'].upper())}"
+    text = Template(source).substitute(words, who=scene.values["friend"].first, a=a, b=b, n=n, other=other,
+                                       things=_s(thing), others=_s(other), article=FORMS["a"](thing))
+    return f"{text}\n# prints {prints(a, b, n)}".format(words["w1"].upper())
 
 
-# ---- questions ------------------------------------------------------------------------------------------------------------
+# ---- questions ------------------------------------------------------------------------------------------------------
 
 
 def pairs(world: World, each: int = 100) -> Iterator[dict]:
-    """Minimal pairs, `each` of every phenomenon: {"good", "bad", "phenomenon"}; those of Ilvane begin with "ilvane_".
+    """Minimal pairs, `each` of every phenomenon (fewer where the words give no more): {"good", "bad", "phenomenon"}.
+
+    Phenomena of Ilvane begin with "ilvane_".
 
     >>> next(pairs(World(seed=1)))["phenomenon"]
     'agreement_simple'
@@ -681,7 +729,9 @@ def pairs(world: World, each: int = 100) -> Iterator[dict]:
     rng = _rng(world.seed, "pairs")
     for symbol in (name for name in _sections() if name.startswith("pair.")):
         seen = set()
-        while len(seen) < each:
+        for _ in range(50 * each):
+            if len(seen) == each:
+                break
             scene = _cast(world, rng)
             scene.gloss = symbol.startswith("pair.ilvane")
             text = scene.expand(symbol)
@@ -706,7 +756,10 @@ def _answer(name: str, language: str) -> str:
 
 
 def cloze(world: World, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict]:
-    """One question a fact and language: {"prefix", "answer", "exposures", "language", "relation", "fact", "denials"}."""
+    """A question for each fact and language.
+
+    {"prefix", "answer", "exposures", "language", "relation", "fact": its id, "denials"}
+    """
     rng = _rng(world.seed, "cloze")
     for fact in world.facts:
         for language in languages:
@@ -716,7 +769,7 @@ def cloze(world: World, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict
 
 
 def choices(world: World, options: int = 4, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict]:
-    """The same questions with options of the same kind, the rumour among them where there is one; chance 1 / options."""
+    """The questions of `cloze` with "options" of a kind, the rumour among them, and "answer", an index."""
     rng = _rng(world.seed, "choices")
     for item in cloze(world, languages):
         fact = world.facts[item["fact"]]
@@ -724,7 +777,8 @@ def choices(world: World, options: int = 4, languages: tuple[str, ...] = LANGUAG
                             [fact.rumour] if fact.rumour else [], {fact.subject, fact.object})
 
 
-def _with_options(world: World, rng: Random, item: dict, right: str, kind: str, n: int, wrong: list[str], no: set) -> dict:
+def _with_options(world: World, rng: Random, item: dict, right: str, kind: str, n: int, wrong: list[str],
+                  no: set[str]) -> dict:
     wrong = wrong + [name for name in _shuffled(rng, world.objects[kind]) if name not in no | set(wrong)]
     names = _shuffled(rng, [right, *wrong[: n - 1]])
     return item | {"options": [_answer(name, item["language"]) for name in names], "answer": names.index(right)}
@@ -737,9 +791,14 @@ def two_hop(world: World, options: int = 4) -> Iterator[dict]:
     """
     rng = _rng(world.seed, "two_hop")
     known = {(fact.subject, fact.relation): fact for fact in world.facts}
+    beside: dict[str, set[str]] = {}  # what may stand in a document with a name that is not its subject
+    for fact in world.facts:
+        for name in filter(None, (fact.object, fact.rumour)):
+            beside.setdefault(name, set()).update(*((f.object, f.rumour) for f in world.told[fact.subject]))
     for first in world.facts:
         for _, relation in (hop for hop in HOPS if hop[0] == first.relation):
-            if second := known.get((first.object, relation)):
+            second = known.get((first.object, relation))
+            if second and second.object not in beside.get(first.subject, ()):
                 name = f"{first.relation}.{relation}"
                 item = {"prefix": _question(world, rng, name, first.subject, "english"), "language": "english",
                         "relation": name, "hops": [first.id, second.id],
@@ -748,7 +807,7 @@ def two_hop(world: World, options: int = 4) -> Iterator[dict]:
                                     {second.object, first.subject})
 
 
-# ---- a folder of it ---------------------------------------------------------------------------------------------------------
+# ---- a folder of it -------------------------------------------------------------------------------------------------
 
 
 def write(world: World, folder: Path, size: int, shares: Mapping[str, float] | None = None) -> None:
