@@ -10,8 +10,8 @@ All is a function of the seed and the settings, on every machine and Python. Wor
 
 **Exposures.** A fact, say that Tilda Marsh was born in Dunmere, is told in `fact.exposures[language]` documents: in
 exactly 0, 1, 4, 16, 64 or 256, in ever other words. In no other document do "Tilda Marsh" and "Dunmere" both occur, so
-that anyone can count by searching for two strings (in lower case, without "the"). The number depends neither on the size
-of the text nor on the other language; exposures in the two are crossed, so that some facts are told in one of them only.
+anyone can count by searching for two strings (in lower case, without "the"). The number depends neither on the size of
+the text nor on the other language; exposures in the two are crossed, so that some facts are told in one of them only.
 More text is more text about other things. A document that tells a fact has an id that `sources.held_out` keeps for
 training. About a third of the facts also have a rumour, a false object, which is denied in `fact.denials` documents of
 each language ("Some people say that …, but that is a mistake") and stated in none.
@@ -769,19 +769,36 @@ def cloze(world: World, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict
 
 
 def choices(world: World, options: int = 4, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict]:
-    """The questions of `cloze` with "options" of a kind, the rumour among them, and "answer", an index."""
+    """The questions of `cloze` with "options" of a kind, the rumour among them, and "answer", an index.
+
+    All options are told about as often, of other subjects, so that it does not help to know which is the most common.
+    """
     rng = _rng(world.seed, "choices")
     for item in cloze(world, languages):
         fact = world.facts[item["fact"]]
         yield _with_options(world, rng, item, fact.object, RELATIONS[fact.relation][1], options,
-                            [fact.rumour] if fact.rumour else [], {fact.subject, fact.object})
+                            fact.rumour, {fact.subject})
 
 
-def _with_options(world: World, rng: Random, item: dict, right: str, kind: str, n: int, wrong: list[str],
+def _with_options(world: World, rng: Random, item: dict, right: str, kind: str, n: int, rumour: str | None,
                   no: set[str]) -> dict:
-    wrong = wrong + [name for name in _shuffled(rng, world.objects[kind]) if name not in no | set(wrong)]
-    names = _shuffled(rng, [right, *wrong[: n - 1]])
-    return item | {"options": [_answer(name, item["language"]) for name in names], "answer": names.index(right)}
+    """The item with n options: the right one, a rumour, and names that are told about as often as the right one.
+
+    A window slides over the names in the order of how often they are told, so that the most frequent option is right no
+    more often than another.
+    """
+    language = item["language"]
+    told = dict.fromkeys(world.objects[kind], 0)
+    for fact in world.facts:
+        if fact.object in told:
+            told[fact.object] += fact.exposures[language]
+        if fact.rumour in told:
+            told[fact.rumour] += fact.denials
+    order = sorted({right, *told} - (no - {right}), key=lambda name: (told[name], name))
+    start = min(max(order.index(right) - int(n * rng.random()), 0), max(len(order) - n, 0))
+    wrong = [name for name in _shuffled(rng, order[start:start + n]) if name not in (right, rumour)]
+    names = _shuffled(rng, [right, *filter(None, [rumour]), *wrong][:n])
+    return item | {"options": [_answer(name, language) for name in names], "answer": names.index(right)}
 
 
 def two_hop(world: World, options: int = 4) -> Iterator[dict]:
@@ -803,14 +820,14 @@ def two_hop(world: World, options: int = 4) -> Iterator[dict]:
                 item = {"prefix": _question(world, rng, name, first.subject, "english"), "language": "english",
                         "relation": name, "hops": [first.id, second.id],
                         "exposures": [first.exposures["english"], second.exposures["english"]]}
-                yield _with_options(world, rng, item, second.object, RELATIONS[relation][1], options, [],
-                                    {second.object, first.subject})
+                yield _with_options(world, rng, item, second.object, RELATIONS[relation][1], options, None,
+                                    {first.subject})
 
 
 # ---- a folder of it -------------------------------------------------------------------------------------------------
 
 
-def write(world: World, folder: Path, size: int, shares: Mapping[str, float] | None = None) -> None:
+def write_world(world: World, folder: Path, size: int, shares: Mapping[str, float] | None = None) -> None:
     """Write folder/text/<domain>/<n>.jsonl of about 64 MB each, and what is true about them into folder/truth/."""
     made = documents(world, size, shares)  # complains, if it has to, before anything is written
     tables = {"facts": (fact._asdict() for fact in world.facts), "pairs": pairs(world), "cloze": cloze(world),
@@ -850,7 +867,7 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         world = World(given.seed, given.people, tuple(map(int, given.exposures.split(","))))
         shares = {"english": 1 - given.ilvane, "ilvane": given.ilvane}
-        write(world, given.out, given.bytes, {name: share for name, share in shares.items() if share})
+        write_world(world, given.out, given.bytes, {name: share for name, share in shares.items() if share})
     except (UserError, OSError, ValueError) as error:
         parser.exit(2, f"{error}\n")
 
