@@ -241,7 +241,8 @@ def test_documents_do_not_repeat(filler):
     assert len({d.text for d in texts}) > 0.999 * len(texts)
 
 
-ERRORS = [r"\ba (?=[aeio])(?!one|eu|uni)\w+", r"\ban (?=[^aeioh\W])(?!u)\w+", r"  ", r" [,.;?!]", r"\bthe an? ", r"\b(\w+) \1\b",
+ERRORS = [r"\ba (?=[aeio])(?!one|eu|uni)\w+", r"\ban (?=[^aeioh\W])(?!u)\w+", r"  ", r" [,.;?!]",
+          r"\bthe an? ", r"\b(\w+) \1\b",
           r"[{}<>|¶⏎\0]", r"\b(These|Those) \w+ (is|was)\b", r"\bThere was (two|three|few|many)\b", r"\.\.", r"_",
           r"(?<=[.!?] )[a-z]", r"(?:^|[.;!?] |, )(?i:he|she|it) (are|were|have)\b", r"\bI (is|has)\b",
           r"\n\n\n"]
@@ -476,6 +477,7 @@ def test_ilvane_words_are_distinct():
     (lambda: documents(World(), 10**9, {"english": 0.5, "latin": 0.5}), "english, ilvane"),
     (lambda: documents(World(), 10**9, {"english": 1.5, "ilvane": -0.5}), "above 0"),
     (lambda: documents(World(), 10**9, {}), "sum to 1"),
+    (lambda: documents(World(), 10**9, {"english": float("nan")}), "sum to 1"),
 ])
 def test_bad_input(call, message):
     with pytest.raises(UserError, match=message):

@@ -30,6 +30,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 from array import array
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
@@ -201,9 +202,9 @@ class _Scene:
     def verb(self, verb: str, form: str) -> str:
         """A verb of the subject (v), of some one thing (v3) or of many (v0), in the tense of the document."""
         if verb == "be":
-            past, present = ("were" if form == "v0" else "was"), {"v3": "is", "v0": "are"}.get(
-                form, "am" if self.person == "first" else "is")
-            return past if self.tense == "past" else present
+            if self.tense == "past":
+                return "were" if form == "v0" else "was"
+            return {"v3": "is", "v0": "are"}.get(form) or ("am" if self.person == "first" else "is")
         if self.tense == "past":
             return FORMS["ed"](verb)
         return verb if form == "v0" or form == "v" and self.person == "first" else FORMS["es"](verb)
@@ -230,7 +231,6 @@ def _slot(text: str) -> Callable[[_Scene], str]:
     """What stands between braces → a function that writes it."""
     text, *forms = text.split("|")
     keep, _, text = text.rpartition("=")
-    silent, keep = keep.endswith(":"), keep.rstrip(":")
     head, _, form = text.partition(".")
 
     def value(scene: _Scene) -> str:
@@ -263,7 +263,7 @@ def _slot(text: str) -> Callable[[_Scene], str]:
             scene.values[keep] = made
         for name in forms:
             made = scene.verb(made, name) if name in ("v", "v3", "v0") else FORMS[name](made)
-        return "" if silent else made
+        return made
 
     return write if keep or forms else value
 
@@ -332,7 +332,7 @@ _GLOSS = re.compile(r"(no-)?([ao]-)?([A-Za-z0-9][\w&.'-]*\w|\w)((?:\+\w+)*)")
 
 @cache
 def _lexicon() -> dict[str, str]:
-    """English lemma → Ilvane stem, made up from its hash; no two alike, no word a part of the name of an object."""
+    """English lemma → Ilvane stem, made up from its hash, no two alike; what facts are about has the longest."""
     sections = _sections()
     objects = {word.replace(" ", "_") for _, name in RELATIONS.values() for word in sections.get(name, (0, ()))[1]}
     words = {word.replace(" ", "_") for is_list, lines in sections.values() if is_list for word in lines}
@@ -487,7 +487,7 @@ def documents(world: World, size: int, shares: Mapping[str, float] | None = None
     200
     """
     shares = {"english": 1.0} if shares is None else dict(shares)
-    if not set(shares) <= set(LANGUAGES) or abs(sum(shares.values()) - 1) > 1e-6 or min(shares.values()) <= 0:
+    if not set(shares) <= set(LANGUAGES) or not abs(sum(shares.values()) - 1) < 1e-6 or min(shares.values()) <= 0:
         raise UserError(f"shares name languages ({', '.join(LANGUAGES)}) with parts above 0 that sum to 1, "
                         f"not {shares}.")
     for language, share in shares.items():
@@ -629,8 +629,7 @@ def _ilvane(world: World, kind: str, statements: list[tuple[Fact, int]], rng: Ra
     if not subject:
         return _to_ilvane(scene.expand("il.story"))
     scene.values["p"] = subject.replace(" ", "_")
-    text = _fill(scene, scene.expand("il.about"), statements, "il.wrap")
-    return _to_ilvane(text)
+    return _to_ilvane(_fill(scene, scene.expand("il.about"), statements, "il.wrap"))
 
 
 # ---- sums and programs ----------------------------------------------------------------------------------------------
@@ -773,32 +772,35 @@ def choices(world: World, options: int = 4, languages: tuple[str, ...] = LANGUAG
 
     All options are told about as often, of other subjects, so that it does not help to know which is the most common.
     """
-    rng = _rng(world.seed, "choices")
+    rng, told = _rng(world.seed, "choices"), {language: _often(world, language) for language in languages}
     for item in cloze(world, languages):
         fact = world.facts[item["fact"]]
-        yield _with_options(world, rng, item, fact.object, RELATIONS[fact.relation][1], options,
-                            fact.rumour, {fact.subject})
+        names = [name for name in world.objects[RELATIONS[fact.relation][1]] if name != fact.subject]
+        yield _with_options(rng, item, fact.object, fact.rumour, names, told[item["language"]], options)
 
 
-def _with_options(world: World, rng: Random, item: dict, right: str, kind: str, n: int, rumour: str | None,
-                  no: set[str]) -> dict:
+def _often(world: World, language: str) -> dict[str, int]:
+    """Every object → in how many documents of the language it is told or denied of anybody."""
+    told = {name: 0 for names in world.objects.values() for name in names}
+    for fact in world.facts:
+        told[fact.object] += fact.exposures[language]
+        if fact.rumour:
+            told[fact.rumour] += fact.denials
+    return told
+
+
+def _with_options(rng: Random, item: dict, right: str, rumour: str | None, names: list[str], told: dict[str, int],
+                  n: int) -> dict:
     """The item with n options: the right one, a rumour, and names that are told about as often as the right one.
 
     A window slides over the names in the order of how often they are told, so that the most frequent option is right no
     more often than another.
     """
-    language = item["language"]
-    told = dict.fromkeys(world.objects[kind], 0)
-    for fact in world.facts:
-        if fact.object in told:
-            told[fact.object] += fact.exposures[language]
-        if fact.rumour in told:
-            told[fact.rumour] += fact.denials
-    order = sorted({right, *told} - (no - {right}), key=lambda name: (told[name], name))
+    order = sorted(names, key=lambda name: (told[name], name))
     start = min(max(order.index(right) - int(n * rng.random()), 0), max(len(order) - n, 0))
     wrong = [name for name in _shuffled(rng, order[start:start + n]) if name not in (right, rumour)]
-    names = _shuffled(rng, [right, *filter(None, [rumour]), *wrong][:n])
-    return item | {"options": [_answer(name, language) for name in names], "answer": names.index(right)}
+    options = _shuffled(rng, [right, *filter(None, [rumour]), *wrong][:n])
+    return item | {"options": [_answer(name, item["language"]) for name in options], "answer": options.index(right)}
 
 
 def two_hop(world: World, options: int = 4) -> Iterator[dict]:
@@ -806,7 +808,7 @@ def two_hop(world: World, options: int = 4) -> Iterator[dict]:
 
     {"prefix", "options", "answer", "hops": [fact, fact], "exposures": [of the first, of the second], "relation"}
     """
-    rng = _rng(world.seed, "two_hop")
+    rng, told = _rng(world.seed, "two_hop"), _often(world, "english")
     known = {(fact.subject, fact.relation): fact for fact in world.facts}
     beside: dict[str, set[str]] = {}  # what may stand in a document with a name that is not its subject
     for fact in world.facts:
@@ -820,8 +822,8 @@ def two_hop(world: World, options: int = 4) -> Iterator[dict]:
                 item = {"prefix": _question(world, rng, name, first.subject, "english"), "language": "english",
                         "relation": name, "hops": [first.id, second.id],
                         "exposures": [first.exposures["english"], second.exposures["english"]]}
-                yield _with_options(world, rng, item, second.object, RELATIONS[relation][1], options, None,
-                                    {first.subject})
+                names = [name for name in world.objects[RELATIONS[relation][1]] if name != first.subject]
+                yield _with_options(rng, item, second.object, None, names, told, options)
 
 
 # ---- a folder of it -------------------------------------------------------------------------------------------------
@@ -835,6 +837,7 @@ def write_world(world: World, folder: Path, size: int, shares: Mapping[str, floa
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "text").exists():
         raise UserError(f"{folder} holds a text already: choose another folder.")
+    shutil.rmtree(folder / "text.part", ignore_errors=True)  # of a run that was interrupted
     with ExitStack() as stack:
         def line(path: Path, record: dict) -> None:
             if path not in files:
