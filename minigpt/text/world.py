@@ -22,8 +22,8 @@ answer; `choices` and `two_hop` {"prefix", "options", "answer", …}, answer bei
 "phenomenon"}, which differ in one place.
 
 **Ilvane** has no relatives, letters of its own (three bytes each in UTF-8), verbs at the end, adjectives after nouns,
-cases, vowel harmony, and verbs that agree in number and animacy. It tells of the same people, with their names spelt
-by ear; years are the same.
+cases, vowel harmony, and verbs that agree in number and animacy. It tells of the same people, with their names
+spelt letter by letter; years are the same.
 """
 import argparse
 import hashlib
