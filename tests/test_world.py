@@ -218,7 +218,7 @@ def test_the_same_on_every_machine():
     assert made == {DIGEST}, "the text of the world has changed"
 
 
-DIGEST = "0749038c9796391bc9a95600a654c4138ef2859b0ffa2eb5b4d61aa5147c26f1"
+DIGEST = "2d9261293617c50b9724eee35c4a81118e83960ce2c46453d1270577b627a97a"
 
 
 def test_another_seed_is_another_world():
@@ -242,7 +242,7 @@ def test_documents_do_not_repeat(filler):
 
 
 ERRORS = [r"\ba (?=[aeio])(?!one|eu|uni)\w+", r"\ban (?=[^aeioh\W])(?!u)\w+", r"  ", r" [,.;?!]",
-          r"\bthe an? ", r"\b(\w+) \1\b", r"\b(?:(?:to|of|with|invited?s?)|(?:send|sent) for) (?:she|he|I)\b",
+          r"\bthe an? ", r"\b(\w+) \1\b", r"\b(?:to|of|with|influenced|invited?s?|(?:send|sent) for) (?:she|he|I)\b",
           r"[{}<>|¶⏎\0]", r"\b(These|Those) \w+ (is|was)\b", r"\bThere was (two|three|few|many)\b", r"\.\.", r"_",
           r"(?<=[.!?] )[a-z]", r"(?:^|[.;!?] |, )(?i:he|she|it) (are|were|have)\b", r"\bI (is|has)\b",
           r"\n\n\n"]
