@@ -15,12 +15,13 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
 FLOOR = """config files text.fetch text.sources text.world tokenizer shards corpus prepare model optim precision
-           accounting parallel checkpoint export sampling speculative constrained batching moe evaluate probes report mirror
-           follow train preflight bench classroom.console classroom.lessons classroom.journal classroom.bank classroom.compare
-           classroom.learner classroom.check classroom.proof classroom.grade classroom.hints classroom.capstone
-           classroom.review classroom.ready classroom.progress classroom.viz classroom.lens_view classroom.sampling_view
-           classroom.rope_view classroom.depends classroom.shelf classroom.exhibits classroom.museum
-           classroom.speedrun classroom.ladder classroom.ranks classroom.build classroom.doctor __main__""".split()
+           accounting parallel checkpoint export sampling speculative constrained batching moe evaluate probes report
+           mirror follow train preflight bench classroom.console classroom.lessons classroom.journal classroom.bank
+           classroom.compare classroom.learner classroom.check classroom.proof classroom.grade classroom.hints
+           classroom.capstone classroom.review classroom.ready classroom.progress classroom.viz classroom.lens_view
+           classroom.sampling_view classroom.rope_view classroom.depends classroom.shelf classroom.exhibits
+           classroom.museum classroom.speedrun classroom.ladder classroom.ranks classroom.build classroom.doctor
+           __main__""".split()
 
 
 def name_of(path: Path) -> str:
