@@ -119,8 +119,8 @@ def test_a_limit_of_tokens_cuts_at_a_document(tmp_path, tokenizer, most):
 
 def test_a_limit_never_cuts_inside_a_document(tmp_path, tokenizer):
     long = "One document that is longer than a few shards of tokens. " * 400
-    (tmp_path / "long.txt").write_text(long)
-    text = [str(tmp_path / "long.txt"), str(parquets(tmp_path / "edu", 1))]
+    (tmp_path / "longer.txt").write_text(long)
+    text = [str(tmp_path / "longer.txt"), str(parquets(tmp_path / "edu", 1))]
     expected = streamed(tmp_path / "stream", text, tokenizer, 1000, 1500)
     assert queued(tmp_path / "queue", text, tokenizer, 1000, most_tokens=1500) == expected
     assert expected["splits"]["train"]["bytes"] == len(long) and len(expected["splits"]["train"]["shards"]) > 5
