@@ -111,7 +111,7 @@ def canonical(name):
 def version_key(version):
     """Sort key: release numbers without trailing zeros, pre-releases before their release, local labels ignored.
 
-    Example: "2.6.0+cu126" -> ((2, 6), True); "2.6.0a0+nv25.1" -> ((2, 6), False)
+    Example: "2.9.0+cu126" -> ((2, 9), True); "2.6.0a0+nv25.1" -> ((2, 6), False)
     """
     release, rest = re.match(r"v?(\d+(?:\.\d+)*)(.*)", version.strip()).groups()
     numbers = [int(n) for n in release.split(".")]
@@ -121,7 +121,7 @@ def version_key(version):
 
 
 def matches(version, specifier):
-    """Example: matches("2.9.1+cu128", ">=2.6,<3") -> True"""
+    """Example: matches("2.9.1+cu128", ">=2.9,<3") -> True"""
     compare = {">=": operator.ge, "<=": operator.le, "==": operator.eq, "!=": operator.ne, ">": operator.gt,
                "<": operator.lt}
     clauses = re.findall(r"(>=|<=|==|!=|>|<)\s*([^,\s]+)", specifier)
@@ -131,7 +131,7 @@ def matches(version, specifier):
 def parse(text):
     """A requirements or constraints file -> {canonical name: specifier}; options such as `-e .` are left out.
 
-    Example: "-e .\\ntorch>=2.6  # why\\n" -> {"torch": ">=2.6"}
+    Example: "-e .\\ntorch>=2.9  # why\\n" -> {"torch": ">=2.9"}
     """
     found = re.findall(r"^([A-Za-z0-9][\w.-]*)(?:\[[^\]]*\])?[ \t]*([^#;\n]*)", text, flags=re.M)
     return {canonical(name): specifier.strip() for name, specifier in found}
