@@ -410,11 +410,20 @@ class _Page(HTMLParser):
             self.parts.append(data if self.preformatted else re.sub(r"\s+", " ", data))
 
 
-def _html(path: Path, id: str) -> Iterator[tuple[str, str]]:
+def visible_text(html: str) -> str:
+    """What a browser would show of a page, menus and adverts too. AssertionError for a malformed <![ section.
+
+    >>> visible_text("<title>T</title><ul><li>Home</ul><p>Fair is&nbsp;foul.<script>x = 1</script>")
+    'T\\nHome\\n\\nFair is\\xa0foul.'
+    """
     page = _Page()
-    page.feed("".join(_blocks(path)))
+    page.feed(html)
     page.close()
-    yield id, clean(re.sub(r"\n (?=\S)", "\n", "".join(page.parts)))
+    return clean(re.sub(r"\n (?=\S)", "\n", "".join(page.parts)))
+
+
+def _html(path: Path, id: str) -> Iterator[tuple[str, str]]:
+    yield id, visible_text("".join(_blocks(path)))
 
 
 _READERS = {".txt": _plain, ".md": _plain, ".py": _plain, ".html": _html, ".htm": _html,
