@@ -28,7 +28,7 @@ from .sources import Document
 
 LIMIT = 4 << 20  # bytes of a page that are read: what comes after is no prose (Common Crawl's own limit is near)
 GZIP, WARC = b"\x1f\x8b\x08", b"WARC/"
-SEEN = 1000  # characters by which a language is told; more changes no answer and costs time
+SEEN = 500  # characters by which a language is told: more changes no answer and costs time
 
 
 class Page(NamedTuple):
@@ -78,9 +78,9 @@ def _pages(files: list[Path], counts: Counter) -> Iterator[Page]:
 
 def _responses(path: Path, counts: Counter) -> Iterator[tuple[str, str, bytes, str]]:
     """(url, record id, payload, declared charset) of every page of a file, whatever else is in it."""
-    from warcio.archiveiterator import ArchiveIterator
+    from warcio.archiveiterator import WARCIterator
 
-    class Records(ArchiveIterator):
+    class Records(WARCIterator):
         INC_RECORD = ""  # it prints this; we look at err_count instead
 
     any_record, start = False, 0
@@ -90,12 +90,12 @@ def _responses(path: Path, counts: Counter) -> Iterator[tuple[str, str, bytes, s
         while 0 <= start < size:
             member = _Member(data, start) if data[start:start + 3] == GZIP else None
             data.seek(start)
-            records = Records(member or data)
+            records = Records(member or data, check_digests=True)
             last = page = None
             try:
                 for record in chain(records, [None]):  # by the time of the next one, the last has been read to its end
-                    if last and (last.raw_stream.limit > 0 or records.err_count):
-                        raise _WrongLength
+                    if last and not _whole(last, records):
+                        raise _WrongRecord
                     if page:
                         yield page
                     last, page, begin = record, None, records.offset
@@ -106,15 +106,25 @@ def _responses(path: Path, counts: Counter) -> Iterator[tuple[str, str, bytes, s
             # other people's code on damaged bytes: the kind of error is anybody's guess, and the answer always the same
             except Exception as error:
                 counts["read.broken"] += 1
+                if page and _whole(last, records) and (last.digest_checker.passed or not member):
+                    yield page  # what broke came after it
                 if not member:
-                    start = begin if isinstance(error, _WrongLength) else records.offset
+                    start = begin if isinstance(error, _WrongRecord) else records.offset
                 start = _next_record(data, start + 1)
     if not any_record:
         raise UserError(f"{path} holds no WARC record: is it a crawl (.warc or .warc.gz)?")
 
 
-class _WrongLength(Exception):
-    """A record is not as long as its header says."""
+class _WrongRecord(Exception):
+    """A record is not as its header says."""
+
+
+def _whole(record, records) -> bool:
+    """Whether a record that was read has the length and the checksum of its header. One without is to end in lines."""
+    if record.length is None or record.raw_stream.limit > 0:
+        return False
+    intact = record.digest_checker.passed
+    return not records.err_count if intact is None else intact
 
 
 class _Member:
@@ -140,8 +150,8 @@ class _Member:
 
 
 def _next_record(data: mmap.mmap, start: int) -> int:
-    """Where the next record begins at or after `start`: a gzip member that holds one, or a line "WARC/1..."; or -1."""
-    for match in re.compile(rb"\x1f\x8b\x08|(?<=\n)WARC/1").finditer(data, start):
+    """Where the next record begins at or after `start`: a gzip member that holds one, or a line "WARC/1.0"; or -1."""
+    for match in re.compile(rb"\x1f\x8b\x08|WARC/1\.[01]\r\n").finditer(data, start):
         if match[0] != GZIP:
             return match.start()
         try:
@@ -176,7 +186,7 @@ def _codec(name: str) -> str:
     wider = {"iso8859-1": "cp1252", "ascii": "cp1252", "gb2312": "gb18030", "gbk": "gb18030", "shift_jis": "cp932"}
     try:
         found = codecs.lookup(name)
-        b"".decode(name)  # not one of Python's own, such as rot13 or hex
+        b"x".decode(name)  # not one of Python's own, such as rot13 or hex
     except (LookupError, ValueError):
         return ""
     return wider.get(found.name, found.name)
@@ -216,7 +226,7 @@ def mend(pages: Iterable[Page], counts: Counter) -> Iterator[Page]:
 
 
 def mend_text(text: str) -> tuple[str, int]:
-    """(text with its mojibake undone, number of lines that changed). Line by line: one lost byte spoils no other line.
+    r"""(text with its mojibake undone, number of lines that changed). Line by line: one lost byte spoils no other line.
 
     Best done before the main text is cut out: to an extractor, half of a garbled quotation mark is a control character.
 
