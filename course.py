@@ -30,7 +30,7 @@ OLDEST = (3, 11)
 
 # Rough downloads in MB, dependencies included; what is not listed is under 5 MB.
 MEGABYTES = {"torch": 200, "jupyterlab": 45, "pyarrow": 55, "numpy": 17, "matplotlib": 25, "transformers": 25,
-             "datasketch": 38, "text packages": 30}
+             "datasketch": 38, "trafilatura": 10, "text packages": 30}
 LINUX_TORCH = 3000  # on Linux the package registry's torch is the CUDA build, with NVIDIA's libraries
 
 

@@ -137,7 +137,9 @@ def test_requirements_and_pyproject_are_in_step(course):
     package = {r.name: r.specifier for r in map(Requirement, project["dependencies"])}
     assert {name: ours.get(name) for name in package} == package
     tools = {"jupyterlab", "ipykernel", "nbclient", "pytest", "nbval"}  # of the course, not of the package
-    assert set(ours) - set(package) == tools
+    web = {r.name: r.specifier for r in map(Requirement, project["optional-dependencies"]["web"])}
+    assert {name: ours.get(name) for name in web} == web
+    assert set(ours) - set(package) - set(web) == tools
     assert project["requires-python"] == f">={course.dotted(course.OLDEST)}"
     assert re.search(r"^-e \.(\s|$)", (ROOT / "requirements.txt").read_text("utf-8"), flags=re.M)
 

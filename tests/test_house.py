@@ -14,14 +14,17 @@ PACKAGE = ROOT / "minigpt"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
-FLOOR = """config files text.fetch text.sources text.world tokenizer shards corpus prepare model optim precision
-           accounting parallel checkpoint export sampling speculative constrained batching moe evaluate probes report
-           mirror follow train preflight bench classroom.console classroom.lessons classroom.journal classroom.bank
-           classroom.compare classroom.learner classroom.check classroom.proof classroom.grade classroom.hints
-           classroom.capstone classroom.review classroom.ready classroom.progress classroom.viz classroom.lens_view
-           classroom.sampling_view classroom.rope_view classroom.depends classroom.shelf classroom.exhibits
-           classroom.museum classroom.speedrun classroom.ladder classroom.ranks classroom.build classroom.doctor
-           __main__""".split()
+FLOOR = """config files text.fetch text.sources text.world text.pages text.crawl tokenizer shards corpus prepare model
+           optim precision accounting parallel checkpoint export sampling speculative constrained batching moe
+           evaluate probes report mirror follow train preflight bench classroom.console classroom.lessons
+           classroom.journal classroom.bank classroom.compare classroom.learner classroom.check classroom.proof
+           classroom.grade classroom.hints classroom.capstone classroom.review classroom.ready classroom.progress
+           classroom.viz classroom.lens_view classroom.sampling_view classroom.rope_view classroom.depends
+           classroom.shelf classroom.exhibits classroom.museum classroom.speedrun classroom.ladder classroom.ranks
+           classroom.build classroom.doctor __main__""".split()
+
+
+MAKES_TEXT = {"text.world", "text.crawl"}  # made-up corpora, outside the core: their size is that of what they tell
 
 
 def name_of(path: Path) -> str:
@@ -75,8 +78,8 @@ def lines_of_code(source: str) -> int:
 
 def test_the_package_stays_small():
     assert lines_of_code('"""doc"""\n\nx = 1  # why\n# comment\ny = [\n    2,\n]\n') == 4
-    total = sum(lines_of_code(path.read_text(encoding="utf-8")) for path in MODULES
-                if "classroom" not in path.parts and name_of(path) != "text.world")
+    core = [path for path in MODULES if "classroom" not in path.parts and name_of(path) not in MAKES_TEXT]
+    total = sum(lines_of_code(path.read_text(encoding="utf-8")) for path in core)
     assert total < 6000, total  # the engine alone had to stay under 3,000, and did
 
 

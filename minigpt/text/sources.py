@@ -411,10 +411,10 @@ class _Page(HTMLParser):
 
 
 def visible_text(html: str) -> str:
-    """What a browser would show of a page, menus and adverts too. AssertionError for a malformed <![ section.
+    r"""What a browser would show of a page, menus and adverts too. AssertionError for a malformed <![ section.
 
     >>> visible_text("<title>T</title><ul><li>Home</ul><p>Fair is&nbsp;foul.<script>x = 1</script>")
-    'T\\n\\nHome\\n\\nFair is foul.'
+    'T\n\nHome\n\nFair is foul.'
     """
     page = _Page()
     page.feed(html)
