@@ -79,9 +79,9 @@ def test_word_hashes_do_not_collide():
 
 def test_grams_see_order_and_length():
     hashes = words.words("a b c a b d b a").hashes
-    pairs, triples = words.grams(hashes, 2), words.grams(hashes, 3)
+    pairs, triples = words.ngrams(hashes, 2), words.ngrams(hashes, 3)
     assert pairs[0] == pairs[3] and len(set(pairs.tolist())) == 6 and len(set(triples.tolist())) == 6
-    assert len(words.grams(hashes, 8)) == 1 and len(words.grams(hashes, 9)) == 0
+    assert len(words.ngrams(hashes, 8)) == 1 and len(words.ngrams(hashes, 9)) == 0
 
 
 def test_examples():
@@ -146,7 +146,7 @@ def test_a_long_text_is_taken_in_pieces(monkeypatch):
     monkeypatch.setattr(dedup, "PIECE", 5000)
     monkeypatch.setattr(words, "PIECE", 5000)
     assert (signatures(["a b c", text, "d"])[1] == whole[0]).mean() > 0.9 and len(text) > 60_000
-    assert "".join(piece[: 5000] for _, piece in words.pieces(text))[: len(text)] == text[: len(text)]
+    assert "".join(piece[: 5000] for _, piece in words.text_pieces(text))[: len(text)] == text[: len(text)]
 
 
 def test_same_estimates_as_datasketch_and_much_faster():
@@ -161,18 +161,16 @@ def test_same_estimates_as_datasketch_and_much_faster():
         return np.stack([m.hashvalues for m in datasketch.MinHash.bulk(sets, num_perm=128)])
 
     signatures(texts)  # the tables are made once
-    times = {theirs: [], lambda: signatures(texts): []}
-    for f in [*times] * 3:
+    times, found = {}, {}
+    for name, function in [("theirs", theirs), ("ours", lambda: signatures(texts))] * 3:
         start = time.process_time()
-        result = f()
-        times[f].append(time.process_time() - start)
-        other, ours = (result, None) if f is theirs else (other, result)
-    slow, fast = map(min, times.values())
+        found[name] = function()
+        times.setdefault(name, []).append(time.process_time() - start)
     true = np.array([plain_jaccard(a, b) for a, b in zip(texts[::2], texts[1::2])])
     sigma = np.sqrt(np.maximum(true * (1 - true), 1e-4) / 128)
-    for estimate in ((s[::2] == s[1::2]).mean(1) for s in (other, ours)):
+    for estimate in ((s[::2] == s[1::2]).mean(1) for s in found.values()):
         assert np.all(np.abs(estimate - true) < 5 * sigma + 1e-9) and abs(np.mean((estimate - true) / sigma)) < 0.5
-    assert slow > 10 * fast, (slow, fast)
+    assert min(times["theirs"]) > 10 * min(times["ours"]), times
 
 
 # ---- bands and clusters ----------------------------------------------------------------------------------------------

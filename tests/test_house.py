@@ -14,7 +14,7 @@ PACKAGE = ROOT / "minigpt"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
-FLOOR = """config files text.sources tokenizer shards prepare model optim precision accounting parallel checkpoint
+FLOOR = """config files text.sources text.steps text.words text.dedup text.quality text.privacy text.contamination tokenizer shards prepare model optim precision accounting parallel checkpoint
            export sampling speculative constrained batching moe evaluate probes report train bench classroom.console
            classroom.lessons classroom.journal classroom.bank classroom.compare classroom.learner classroom.check
            classroom.proof classroom.grade classroom.hints classroom.capstone classroom.review classroom.ready

@@ -2,6 +2,7 @@
 import doctest
 import ipaddress
 import random
+import time
 from collections import Counter
 
 import pytest
@@ -15,7 +16,8 @@ from minigpt.text.steps import Statistics
 
 FIRST = "Ada Béla Carmen Dorothea Emil Freya George Hana Ivo Jean-Luc Kofi Líadan Maria Noor".split()
 LAST = "Lovelace Novák O'Brien Castillo Schmidt-Rottluff Ferreira McAllister Oyelaran Whitcombe Zhang Ibsen".split()
-STREETS = ["Acacia Avenue", "St. John's Road", "Market St", "Old Mill Lane", "Queen Anne Drive", "Elm Court", "Sunset Blvd"]
+STREETS = ["Acacia Avenue", "St. John's Road", "Market St", "Old Mill Lane", "Queen Anne Drive", "Elm Court",
+           "Sunset Blvd"]
 TOWNS = [", Springfield, IL 62704", ", Leeds LS1 4AP", ", Bath BA1 1AA", "", ", Portland, OR 97201-1234", ""]
 
 
@@ -54,16 +56,19 @@ def card(rng: random.Random) -> str:
 def phone(rng: random.Random) -> str:
     d, area = lambda n: digits(rng, n), f"{rng.randint(2, 9)}{digits(rng, 2)}"
     return rng.choice([
-        f"+1 {area} 555 {d(4)}", f"+1-{area}-555-{d(4)}", f"({area}) 555-{d(4)}", f"{area}-555-{d(4)}", f"{area}.555.{d(4)}",
+        f"+1 {area} 555 {d(4)}", f"+1-{area}-555-{d(4)}", f"({area}) 555-{d(4)}", f"{area}-555-{d(4)}",
+        f"{area}.555.{d(4)}",
         f"+44 20 7946 0{d(3)}", f"+44 (0)20 7946 0{d(3)}", f"020 7946 0{d(3)}", f"01632 960{d(3)}", f"+49 30 {d(7)}",
-        f"0049 30 {d(7)}", f"030 / {d(7)}", f"06 12 {d(2)} {d(2)} {d(2)}", f"+33 6 12 {d(2)} {d(2)} {d(2)}", f"+353861{d(6)}",
+        f"0049 30 {d(7)}", f"030 / {d(7)}", f"06 12 {d(2)} {d(2)} {d(2)}", f"+33 6 12 {d(2)} {d(2)} {d(2)}",
+        f"+353861{d(6)}",
         f"+91 98{d(3)} {d(5)}", f"(020) 7946 0{d(3)}", f"+1 ({area}) 555-{d(4)}"])  # fmt: skip
 
 
 def ip(rng: random.Random) -> str:
     if rng.random() < 0.6:
         return ".".join(map(str, (rng.choice([10, 84, 192, 203]), *(rng.randint(30, 255) for _ in range(3)))))
-    address = ipaddress.IPv6Address(int(f"20010db8{digits(rng, 4)}{rng.choice(['0' * 12, digits(rng, 12)])}00{digits(rng, 6)}", 16))
+    middle = rng.choice(["0" * 12, digits(rng, 12)])
+    address = ipaddress.IPv6Address(int(f"20010db8{digits(rng, 4)}{middle}00{digits(rng, 6)}", 16))
     return str(address) if rng.random() < 0.7 else address.exploded
 
 
@@ -189,10 +194,10 @@ def test_any_text_can_be_masked(text):
     assert all(a.end <= b.start for a, b in zip(spans, spans[1:]))
 
 
-@pytest.mark.parametrize("text", ["a" * 300_000, "1" * 300_000, "1." * 150_000, "A" * 300_000, "Aa " * 100_000, "1 " * 150_000,
-                                  "(" * 300_000, "ab:" * 100_000, "+1-" * 100_000, "a@" * 150_000, "Aa Aa@a.aa " * 3000])
-def test_time_is_linear_in_the_text(text):
-    import time
+@pytest.mark.parametrize("unit", ["a", "1", "1.", "A", "Aa ", "1 ", "(", "ab:", "+1-", "a@", "Aa Aa@a.aa ", "a.", "-1"])
+def test_time_is_linear_in_the_text(unit):
+    """A pattern that went back again and again over 300 kB of one thing would take minutes."""
+    text = unit * (300_000 // len(unit))
     start = time.process_time()
     find(text)
     assert time.process_time() - start < 5

@@ -13,7 +13,7 @@ import numpy as np
 
 from .sources import Document
 from .steps import Statistics, filtered
-from .words import grams, pieces, words
+from .words import ngrams, text_pieces, words
 
 SIZES = (13, 8)
 CUT = 200
@@ -47,7 +47,7 @@ def index_items(items: Sequence[str], sizes: Sequence[int] = SIZES) -> Index:
         size = next((size for size in hashes if len(found) >= size), None)
         too_short += size is None
         if size is not None:
-            hashes[size].append(grams(found, size))
+            hashes[size].append(ngrams(found, size))
             owners[size].append(np.full(len(hashes[size][-1]), number))
     for size in hashes:
         unique, first = np.unique(np.concatenate(hashes[size]), return_index=True)
@@ -63,10 +63,10 @@ def find_copies(text: str, index: Index) -> list[Hit]:
     [11]
     """
     hits = []
-    for offset, piece in pieces(text):
+    for offset, piece in text_pieces(text):
         hashes, starts, ends = words(piece)
         for size, known in index.hashes.items():
-            found = grams(hashes, size)
+            found = ngrams(hashes, size)
             at = np.searchsorted(known, found)
             here = np.flatnonzero(known[np.minimum(at, len(known) - 1)] == found) if len(known) else at[:0]
             hits += [Hit(offset + int(starts[i]), offset + int(ends[i + size - 1]), int(index.items[size][at[i]]))

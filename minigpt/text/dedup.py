@@ -23,12 +23,12 @@ from minigpt.files import write_atomic
 
 from .sources import Document
 from .steps import Statistics, filtered
-from .words import OVERLAP, PIECE, grams, mixed, pieces, words
+from .words import PIECE, ngrams, scrambled, text_pieces, words
 
 SHINGLE = 5  # words
 PERMUTATIONS = 128
 THRESHOLD = 0.7
-"""Documents at least this similar are duplicates. Of 100 words, changing 3 that lie apart leaves a similarity of 0.73."""
+"""Documents at least this similar are duplicates. Changing 3 words of 100, far apart, leaves a similarity of 0.73."""
 BATCH = 1 << 18  # characters whose shingles fit into a processor's cache
 EMPTY = np.uint32(0xFFFFFFFF)  # the signature of a text without words
 
@@ -59,7 +59,7 @@ def drop_exact(documents: Iterable[Document], statistics: Statistics) -> Iterato
 def shingles(text: str) -> np.ndarray:
     """The set of a text's shingles as sorted hashes (uint64). A text of fewer than five words is one shingle."""
     hashes = words(text).hashes
-    return np.unique(grams(hashes, min(SHINGLE, max(1, len(hashes)))))
+    return np.unique(ngrams(hashes, min(SHINGLE, max(1, len(hashes)))))
 
 
 def jaccard(a: str, b: str) -> float:
@@ -82,7 +82,7 @@ def signatures(texts: Iterable[str], permutations: int = PERMUTATIONS) -> np.nda
     found, batch, size = [], [], 0
     for text in texts:
         if len(text) > PIECE:  # of the union of sets, the smallest is the smallest of the smallest
-            parts = np.concatenate([_signatures([piece], factors) for _, piece in pieces(text)])
+            parts = np.concatenate([_signatures([piece], factors) for _, piece in text_pieces(text)])
             found += [_signatures(batch, factors), parts.min(0, keepdims=True)]
             batch, size = [], 0
             continue
@@ -101,9 +101,9 @@ def _signatures(texts: Sequence[str], factors: np.ndarray) -> np.ndarray:
     first = np.searchsorted(starts, np.concatenate([[0], np.cumsum(lengths)]))  # word at which each text begins
     first, last = first[:-1], first[1:]
     total = np.zeros(len(hashes), np.uint64)
-    total[: max(0, len(hashes) - SHINGLE + 1)] = grams(hashes, SHINGLE)
+    total[: max(0, len(hashes) - SHINGLE + 1)] = ngrams(hashes, SHINGLE)
     for i in np.flatnonzero((last - first < SHINGLE) & (last > first)):
-        total[first[i]] = grams(hashes[first[i] : last[i]], last[i] - first[i])[0]
+        total[first[i]] = ngrams(hashes[first[i] : last[i]], last[i] - first[i])[0]
     some = np.flatnonzero(last > first)
     if not len(some):
         return result
@@ -132,8 +132,8 @@ def caught(similarity: float | np.ndarray, bands: int, rows: int) -> float | np.
 
 
 def choose_bands(threshold: float, permutations: int = PERMUTATIONS, least: float = 0.98) -> tuple[int, int]:
-    """(bands, rows): the longest bands, hence the fewest false candidates, that still catch a pair at the threshold with
-    a probability of at least `least`.
+    """(bands, rows): the longest bands, hence the fewest false candidates, that still catch a pair at the threshold
+    with a probability of at least `least`.
 
     >>> choose_bands(0.7), choose_bands(0.9)
     ((25, 5), (11, 11))
@@ -156,7 +156,7 @@ def find_duplicates(signatures: np.ndarray, threshold: float = THRESHOLD) -> np.
     for band in range(bands):
         key = np.full(count, np.uint64(band))
         for column in range(band * rows, (band + 1) * rows):
-            key = mixed(key + signatures[:, column])
+            key = scrambled(key + signatures[:, column])
         order = np.argsort(key, kind="stable")
         agree = key[order[1:]] == key[order[:-1]]
         leads = np.maximum.accumulate(np.where(np.append(False, agree), 0, np.arange(count)))

@@ -15,7 +15,7 @@ import numpy as np
 
 from .sources import Document
 from .steps import Statistics, filtered
-from .words import grams, mixed, words
+from .words import ngrams, scrambled, words
 
 # ---- rules -----------------------------------------------------------------------------------------------------------
 
@@ -81,18 +81,23 @@ def repetition(text: str) -> str | None:
     hashes, starts, ends = words(text)
     ends_at = np.concatenate([[0], np.cumsum(ends - starts)])  # characters of the first i words
     for n, most in GOPHER_TOP.items():
-        _, first, counts = np.unique(grams(hashes, n), return_index=True, return_counts=True)
-        sizes = (ends_at[first + n] - ends_at[first]) * counts
-        if len(sizes) and (counts.max() > 1) and sizes[counts == counts.max()].max() > most * ends_at[-1]:
-            return f"gopher: commonest {n}-gram"
+        found, sizes = ngrams(hashes, n), ends_at[n:] - ends_at[:-n]
+        ordered = np.sort(found)
+        edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
+        counts = np.diff(edges)
+        if (times := counts.max(initial=0)) <= 1 or not len(found):
+            return None  # and longer n-grams do not repeat, either
+        if times * sizes.max() > most * ends_at[-1]:
+            top = np.isin(found, ordered[edges[:-1][counts == times]])
+            if times * sizes[top].max() > most * ends_at[-1]:
+                return f"gopher: commonest {n}-gram"
     for n, most in GOPHER_NGRAMS.items():
-        found = grams(hashes, n)
-        first = np.unique(found, return_index=True)[1]
+        found = ngrams(hashes, n)
+        order = np.argsort(found, kind="stable")
+        again = order[1:][found[order[1:]] == found[order[:-1]]]  # the second and later places of each
         depth = np.zeros(len(hashes) + 1, np.int64)
-        again = np.ones(len(found), bool)
-        again[first] = False
-        depth[: len(found)] += again
-        depth[n : n + len(found)] -= again
+        depth[again] += 1
+        depth[again + n] -= 1
         covered = (ends - starts)[np.cumsum(depth[:-1]) > 0].sum()
         if covered > most * ends_at[-1]:
             return f"gopher: repeated {n}-grams"
@@ -112,7 +117,7 @@ def c4_lines(text: str) -> str:
     def keep(line: str) -> bool:
         lower, found = line.lower(), line.split()
         return (line.endswith(C4_ENDS) and not line.endswith("...") and len(found) >= C4_LINE_WORDS
-                and max(map(len, found)) <= C4_WORD_LENGTH and not any(part in lower for part in C4_LINES_WITH))  # fmt: skip
+                and max(map(len, found)) <= C4_WORD_LENGTH and not any(part in lower for part in C4_LINES_WITH))
 
     return "\n".join(line for line in map(str.strip, text.split("\n")) if keep(line))
 
@@ -153,7 +158,7 @@ def drop_bad(
         for rule in rules:
             if broken := rule(document.text):
                 return broken
-        low = weights is not None and score(weights, document.text) < least
+        low = weights is not None and quality_score(weights, document.text) < least
         return "classifier" if low else document
 
     return filtered(documents, judge, statistics)
@@ -171,7 +176,7 @@ def features(text: str) -> tuple[np.ndarray, np.ndarray]:
     text = text[:READ]
     hashes = words(text).hashes
     codes = np.frombuffer(text.lower().encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    kinds = (mixed(hashes), grams(hashes, 2) + np.uint64(1), grams(codes, 4))
+    kinds = (scrambled(hashes), ngrams(hashes, 2) + np.uint64(1), ngrams(codes, 4))
     indices, values = [], []
     for kind in kinds:
         index, count = np.unique(kind % np.uint64(BUCKETS), return_counts=True)
@@ -181,7 +186,9 @@ def features(text: str) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(indices), np.concatenate(values)
 
 
-def fit(good: Iterable[str], bad: Iterable[str], epochs: int = 5, rate: float = 0.5, seed: int = 0) -> np.ndarray:
+def fit_quality(
+    good: Iterable[str], bad: Iterable[str], epochs: int = 5, rate: float = 0.1, seed: int = 0
+) -> np.ndarray:
     """Weights (BUCKETS + 1, float32) of a logistic regression that tells good pages from bad; the last is the bias.
 
     AdaGrad (Duchi et al. 2011), a page at a time: w ← w - rate g / sqrt(sum of g² so far), with the gradient
@@ -205,7 +212,7 @@ def fit(good: Iterable[str], bad: Iterable[str], epochs: int = 5, rate: float = 
     return weights.astype(np.float32)
 
 
-def score(weights: np.ndarray, text: str) -> float:
+def quality_score(weights: np.ndarray, text: str) -> float:
     """The probability that a page is a good one, by the classifier."""
     index, value = features(text)
     return float(sigmoid(weights[index] @ value + weights[-1]))

@@ -52,17 +52,17 @@ def words(text: str) -> Words:
     return Words((sums[ends] - sums[starts]) * inverse[starts], starts, ends)
 
 
-def grams(hashes: np.ndarray, n: int) -> np.ndarray:
+def ngrams(hashes: np.ndarray, n: int) -> np.ndarray:
     """Hashes of every n words in a row, shape (max(0, m - n + 1),) for m words."""
     count = max(0, len(hashes) - n + 1)
     total = hashes[:count].copy()
     for i in range(1, n):
         total *= STEP
         total += hashes[i : i + count]
-    return mixed(total)
+    return scrambled(total)
 
 
-def mixed(x: np.ndarray) -> np.ndarray:
+def scrambled(x: np.ndarray) -> np.ndarray:
     """Numbers of uint64 to others, one to one, so that every bit depends on every bit (the end of SplitMix64, Steele et
     al. 2014)."""
     for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
@@ -70,7 +70,7 @@ def mixed(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def pieces(text: str) -> Iterator[tuple[int, str]]:
+def text_pieces(text: str) -> Iterator[tuple[int, str]]:
     """(where it begins, piece) of a text. Neighbours share OVERLAP characters, so that a run of some words is whole in
     one of them; the price is a false word at an end."""
     for start in range(0, max(1, len(text) - OVERLAP), PIECE):
@@ -88,7 +88,7 @@ def alphabet() -> np.ndarray:
     alone = np.zeros(1 << 16, bool)
     for first, last in ((0x0E00, 0x0EFF), (0x3040, 0x30FF), (0x3400, 0x9FFF), (0xF900, 0xFAFF)):
         alone[first : last + 1] = True
-    return np.where(lower == 0, np.uint64(0), mixed(lower + STEP) & ~np.uint64(1) | alone.astype(np.uint64))
+    return np.where(lower == 0, np.uint64(0), scrambled(lower + STEP) & ~np.uint64(1) | alone.astype(np.uint64))
 
 
 @cache
