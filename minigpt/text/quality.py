@@ -10,6 +10,7 @@ published ones. They were made for English web pages: verse, tables and code bre
 """
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -172,18 +173,28 @@ READ = 5000  # characters of a page that are looked at, from its beginning
 
 def features(text: str) -> tuple[np.ndarray, np.ndarray]:
     """(buckets, values) of a page's features, each hashed to one of BUCKETS: words, pairs of words, runs of four
-    characters. A value is 1 + ln(how often); each of the three kinds has length 1, so that long pages weigh no more."""
+    characters, and runs of six shapes, where all capitals are the same, all small letters and all digits ("Aa. 0").
+    A value is 1 + ln(how often); each of the four kinds has length 1, so that long pages weigh no more."""
     text = text[:READ]
     hashes = words(text).hashes
-    codes = np.frombuffer(text.lower().encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
-    kinds = (scrambled(hashes), ngrams(hashes, 2) + np.uint64(1), ngrams(codes, 4))
+    codes = np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)
+    shape = shapes().take(codes, mode="clip")
+    kinds = (scrambled(hashes), ngrams(hashes, 2), ngrams(codes.astype(np.uint64), 4), ngrams(shape, 6))
     indices, values = [], []
-    for kind in kinds:
-        index, count = np.unique(kind % np.uint64(BUCKETS), return_counts=True)
+    for number, kind in enumerate(kinds):
+        index, count = np.unique((kind + np.uint64(number)) % np.uint64(BUCKETS), return_counts=True)
         value = 1 + np.log(count)
         indices.append(index.astype(np.int64))
         values.append(value / max(1e-9, np.linalg.norm(value)))
     return np.concatenate(indices), np.concatenate(values)
+
+
+@cache
+def shapes() -> np.ndarray:
+    """What kind each character below 0x10000 is of: capital, small letter, digit; any other is its own kind."""
+    characters = map(chr, range(1 << 16))
+    return np.array([1 if c.isupper() else 2 if c.isalpha() else 3 if c.isdigit() else ord(c) + 4 for c in characters],
+                    np.uint64)  # fmt: skip
 
 
 def fit_quality(
