@@ -200,6 +200,15 @@ def test_clusters_have_the_first_as_their_head():
     assert find_duplicates(np.zeros((0, 128), np.uint32)).tolist() == []
 
 
+def test_a_stranger_at_the_head_of_every_band_hides_nothing():
+    """Two twins; 25 others each agree with them in one band of five, and come first."""
+    rows = np.random.default_rng(8).integers(1 << 32, size=(27, 128), dtype=np.uint32)
+    rows[26] = rows[25]
+    for band in range(25):
+        rows[band, 5 * band : 5 * band + 5] = rows[25, 5 * band : 5 * band + 5]
+    assert choose_bands(0.7) == (25, 5) and find_duplicates(rows, 0.7).tolist() == [*range(26), 25]
+
+
 def measured(found: set, truth: set) -> tuple[float, float]:
     """(recall, precision)"""
     return len(found & truth) / len(truth), len(found & truth) / len(found)

@@ -123,7 +123,8 @@ Ada Lovelace wrote to Charles Babbage in 1843.
 The Treaty of 1648 has 128 articles; article 64 1648 2 was struck out.
 UUID 123e4567-e89b-12d3-a456-426614174000 and hash 5d41402abc4b2a76b9719d911017c592.
 EAN 4006381333931, weight 0.250 kg, 100 000 000 pieces, 20 000 lines
-Call 2024-05-17 a holiday; ring 1 is lost, text 12 is short.""".split("\n")
+Call 2024-05-17 a holiday; ring 1 is lost, text 12 is short.
+Firmware 84.203.55.71 follows version 31.40.15.28; serial 1234567890123452, code 9780141439511.""".split("\n")
 
 
 def planted(seed: int, count: int) -> list[tuple[str, set[tuple[int, int, str]]]]:
@@ -178,6 +179,8 @@ def test_real_text_is_left_alone():
 def test_mask_and_step():
     text = "Ada Lovelace, 12 Acacia Avenue, Leeds LS1 4AP, tel. 01632 960123 or a@example.org, a@example.org"
     assert mask(text)[0] == "<NAME>, <ADDRESS>, tel. <PHONE> or <EMAIL>, <EMAIL>"
+    assert mask("Royal Society, a@example.org; Ada Lovelace, b@example.org")[0] == (
+        "Royal Society, <EMAIL>; <NAME>, <EMAIL>")  # fmt: skip
     statistics, documents = Statistics(), [Document("a", "x", text), Document("b", "x", "Nothing here.")]
     kept = list(mask_all(documents, statistics))
     assert [d.id for d in kept] == ["a", "b"] and kept[1] is not None and kept[1].text == "Nothing here."

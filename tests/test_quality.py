@@ -64,6 +64,8 @@ DISTINCT = " ".join(f"alpha{i} beta{i} the of" for i in range(60)) + "."
     (gopher, "\n".join(line[:-1] + " ..." * (i % 2) for i, line in enumerate(GOOD.split("\n"))), "ellipses"),
     (gopher, GOOD + " 1234" * 200, "words without letters"),
     (gopher, " ".join(f"palabra{i} otra{i}" for i in range(60)), "stop words"),
+    (gopher, " ".join(f"palabra{i} otra{i}" for i in range(60)) + " the the", "stop words"),
+    (gopher, " ".join(f"palabra{i} otra{i}" for i in range(60)) + " The of", None),
     (gopher, DISTINCT + "\nthe same line again" * 80, "repeated lines"),
     (gopher, DISTINCT + "".join(f"\n\n{i}\n{i}a\n{i}b\n{i}c\n{i}d" for i in range(3)) + "\n\nsame\npart" * 4,
      "repeated paragraphs"),
