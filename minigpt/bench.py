@@ -103,6 +103,26 @@ def bpe_encoding() -> dict:
 # ---- data ------------------------------------------------------------------------------------------------------------
 
 
+def minhash() -> dict:
+    """Signatures of 128 permutations of 3,000 passages of 300 words, from text on, one thread."""
+    from .text.dedup import SHINGLE, signatures
+
+    split = [text.split() for text in documents("speeches") or documents("docs")]
+    texts = [" ".join(words[i : i + 300]) for words in split for i in range(0, len(words), 300)][:3000]
+    megabytes = sum(map(len, texts)) / 1e6
+    if not find_spec("datasketch"):
+        return result("MinHash", "MB/s", megabytes / seconds(lambda: signatures(texts)))
+    import datasketch
+
+    def theirs():
+        found = (text.lower().split() for text in texts)
+        sets = ([" ".join(words[i : i + SHINGLE]).encode() for i in range(len(words) - SHINGLE + 1)] for words in found)
+        datasketch.MinHash.bulk(sets, num_perm=128)
+
+    a, b = alternate(3, lambda: seconds(lambda: signatures(texts)), lambda: seconds(theirs))
+    return result("MinHash", "MB/s", megabytes / a, megabytes / b, f"datasketch {datasketch.__version__}", 10.0)
+
+
 def open_200_gigabytes() -> dict:
     """A folder of 1,000 sparse shards of 100 M tokens."""
     from .shards import MANIFEST, VERSION, Shards
@@ -362,7 +382,7 @@ def run_all(nanogpt: Path | None, only: str = "") -> list[dict]:
     """Run the benchmarks whose function's name contains `only`, printing each as it comes."""
     if nanogpt is not None and not (nanogpt / "train.py").exists():
         raise UserError(f"{nanogpt} does not hold nanoGPT's source: train.py is missing.")
-    benches = [bpe_training, bpe_encoding, open_200_gigabytes, generation, continuous_batching, training_speed,
+    benches = [bpe_training, bpe_encoding, minhash, open_200_gigabytes, generation, continuous_batching, training_speed,
                number_formats, asynchronous_save, time_to_loss]  # fmt: skip
     rows = []
     for bench in benches:
