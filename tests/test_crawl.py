@@ -178,6 +178,13 @@ def test_personal_data_and_test_items_are_where_the_labels_say(made):
     assert all(seen[kind] >= 5 for kind in ("email", "name", "phone", "address", "ip", "contamination")), seen
 
 
+def test_gibberish_repeats_no_personal_data(tmp_path, monkeypatch):
+    monkeypatch.setattr(crawl, "PII", 1.0)
+    summary = make_crawl(clean_documents(), tmp_path / "a", 2, 400_000, kinds={"clean": 1, "markov": 2})
+    text = " ".join(truth["text"] for truth, _ in pages_of(tmp_path / "a", summary) if truth["kinds"][0] == "markov")
+    assert len(text) > 10_000 and not re.search(r"\S@\S+\.example|\b555\b|\b01632\b|192\.0\.2", text)
+
+
 def naive_similarity(a: str, b: str) -> float:
     a, b = ({" ".join(group) for group in zip(*(words[i:] for i in range(5)))} for words in
             (re.findall(r"\w+", text.lower()) for text in (a, b)))

@@ -4,6 +4,7 @@ import gzip
 import io
 import json
 import random
+import re
 import tracemalloc
 import uuid
 from collections import Counter, defaultdict
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 
 from minigpt.config import UserError
 from minigpt.text import pages, sources
-from minigpt.text.crawl import make_crawl, overlap
+from minigpt.text.crawl import ENGLISH, make_crawl, overlap
 from minigpt.text.pages import LIMIT, decode, extract, in_languages, language_of, main_text, mend, mend_text, read_warc
 from minigpt.text.sources import builtin, usable_domains, visible_text
 
@@ -261,6 +262,26 @@ def test_first_record_is_broken(tmp_path):
     data = warc(many())
     found, counts = reading(tmp_path, b"\0" * 100 + data[100:])
     assert [p.url[-1] for p in found] == list("12345") and counts["read.broken"] == 1
+
+
+def test_a_wrong_checksum_of_gzip_is_enough(tmp_path):
+    """Of a record without digests, only gzip's own checksum can tell that it is not what was written."""
+    plain = re.sub(rb"WARC-(Block|Payload)-Digest: .*\r\n", b"", warc(many(1), gz=False))
+    good, bad = gzip.compress(plain), bytearray(gzip.compress(plain))
+    assert b"Digest" not in plain and len(reading(tmp_path, good)[0]) == 1
+    bad[-8] ^= 1
+    found, counts = reading(tmp_path, bytes(bad) + warc(many()[1:]))
+    assert [p.url[-1] for p in found] == list("12345") and counts["read.broken"] == 1
+
+
+def test_comments_are_no_main_text(crawl, read):
+    kept = []
+    for page in read[0]:
+        spans = [span for span in crawl[1][page.id]["spans"] if span[2] == "comment"]
+        if "clean" in crawl[1][page.id]["kinds"] and len(spans) > 6:
+            text = main_text(page.html)
+            kept.append(any(phrase in text for phrase in ENGLISH["comment"][1]))
+    assert len(kept) > 10 and sum(kept) < 0.2 * len(kept), (sum(kept), len(kept))
 
 
 def test_nothing_is_printed(tmp_path, capfd):
