@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,10 +40,11 @@ def test_help_is_instant_and_imports_no_torch():
     for arguments in (["--help"], ["pretrain", "--help"]):
         times = []
         for _ in range(3):
-            start = time.perf_counter()
+            start = os.times()
             command = [sys.executable, "-X", "importtime", "-m", "minigpt", *arguments]
             done = subprocess.run(command, capture_output=True, text=True)
-            times.append(time.perf_counter() - start)
+            end = os.times()  # of processors: other tests run beside this one
+            times.append(end.children_user + end.children_system - start.children_user - start.children_system)
         assert done.returncode == 0 and "pretrain" in done.stdout
         assert not any(line.split("|")[-1].strip() in ("torch", "numpy") for line in done.stderr.splitlines())
         assert min(times) < 1.0  # 0.25 s on a quiet machine; the bar is 0.5

@@ -1010,8 +1010,7 @@ for ax, title in zip(axes, ("weak: 16,384 tokens a GPU", "strong: 524,288 tokens
             values = []
             for n in counts:
                 tokens = 16_384 if title.startswith("weak") else 524_288 / n
-                compute, whole_step = step_seconds(int(n), tokens, link, overlap)
-                values.append(compute / whole_step)
+                values.append(np.divide(*step_seconds(int(n), tokens, link, overlap)))
             ax.semilogx(counts, values, style, color=color, linewidth=width, base=2,
                         label=f"{link}{', overlap' if overlap else ''}")  # fmt: skip
     ax.axvspan(8, 256, color=GREY, alpha=0.08)

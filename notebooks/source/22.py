@@ -817,11 +817,11 @@ for name in ("7B", "70B"):
     shape = MODELS[name]
     inputs = 4 * shape.layers * shape.context * shape.width
     kept, rest = ledger(shape)["activations"], 16 * parameters(shape)
-    print(f"{name}: activations {kept / 1e9:.1f} GB, or {inputs / 1e9:.1f} GB of inputs; of 16 bytes "
-          f"a parameter 8 ranks hold {rest / 8e9:.1f} GB each, 64 hold {rest / 64e9:.1f}")  # fmt: skip
+    print(f"{name}: activations {kept / 1e9:.1f} GB, or {inputs / 1e9:.1f} GB of inputs; of 16 "
+          f"bytes a parameter 8 ranks hold {rest / 8e9:.1f} GB each, 64 {rest / 64e9:.1f}")
 
 # %% [markdown]
-# The 7B fits on 8 ranks of 80 GB without recomputation. For the 70B neither is enough alone: no number of ranks makes 193 GB of activations fit, and on 8 ranks the 138 GB of pieces do not fit, whatever is computed again. With both it fits on 64. On the command line: `--parallel fsdp --activations full`.
+# The 7B fits on 8 ranks of 80 GB without recomputation. For the 70B neither is enough alone: no number of ranks makes 192.6 GB of activations fit, and on 8 ranks the 138.0 GB of pieces do not fit, whatever is computed again. With both it fits on 64. On the command line: `--parallel fsdp --activations full`.
 #
 # > **Your turn: 22.6 `cheapest_plan`** (15 min): given a device, choose ranks and recomputation.
 

@@ -396,7 +396,8 @@ print("wrong with f and g:", ", ".join(name for name, e in with_f.items() if e >
 assert {name for name, e in with_f.items() if e > 1e-3} == {"attn.q_norm", "attn.k_norm"}
 assert max(errors("f and g", HEADS).values()) < 1e-3
 too_many = errors("f and g", (*HEADS, "norm1", "norm2"))
-print("all whole ones added up:", {name: f"{e:.0%} off" for name, e in too_many.items() if e > 1e-3})
+off = {name: f"{e:.0%} off" for name, e in too_many.items() if e > 1e-3}
+print("all whole ones added up:", off)
 first, second = (rank["g only"]["grads"]["norm1.weight"] for rank in found)
 apart = (first - second).norm() / first.norm()
 print(f"without f, the two ranks' gradients of norm1 differ by {apart:.0%} of their length")
@@ -514,7 +515,7 @@ assert ring == halves
 # %% [markdown]
 # The same bytes, for an all-reduce *is* these two, one behind the other. Sequence parallelism only does something
 # useful in between. The price is one line of care: the norms' gains now see a part of the positions each, so by the
-# rule above *their* gradients need a sum, too (the solution of 23.3 shows it).
+# rule above *their* gradients need a sum, too (the solution of `needs_a_sum` shows it).
 #
 # What does it save? Korthikanti et al. (2022, table 2) count the bytes of activations that a layer keeps for the
 # backward pass in 16 bits, for s positions, b sequences, width h, a heads, on t ranks. It is a layer of GPT-2's kind,
@@ -541,7 +542,7 @@ for row, attention in enumerate((True, False)):
                 edgecolor="white", label=None if at else name)  # fmt: skip
         ax.text(gib + 3, at + 0.38 * row, f"{gib:.0f} GiB", va="center", fontsize=9)
 ax.set(yticks=[0.19, 1.19, 2.19], yticklabels=["one rank", "tensor, 8 ranks", "and sequence"],
-       xlabel="GiB of activations, 96 layers, one sequence of 2,048 tokens", xlim=(0, 300))  # fmt: skip
+       xlabel="GiB of activations, 96 layers, a sequence of 2,048 tokens", xlim=(0, 300))
 ax.invert_yaxis()
 ax.legend(frameon=False)
 show(fig, alt="Bars of activation memory: tensor parallelism on 8 ranks cuts 256 GiB to 52, and "
@@ -1174,7 +1175,7 @@ assert all(rank["sent"] == formula for rank in found)
 # %%
 cp, tp = 16, 8
 for tokens, kv in ((8192, 128), (131072, 128), (131072, 8)):
-    attend = 2 * 2 * tokens**2 / 2 * 128 * 128 / (cp * tp) / 380e12  # two products, half of the pairs
+    attend = 2 * 2 * tokens**2 / 2 * 128 * 128 / (cp * tp) / 380e12  # 2 products, half the pairs
     size = 2 * 2 * tokens * kv * 128 / tp * (cp - 1) / cp  # keys and values, 16 bits
     print(f"{tokens:>7,} tokens, {kv:>3} heads of keys: gather {size / 1e6:>5.0f} MB, "
           f"{1e3 * size / 50e9:>4.1f} ms; attention {1e3 * attend:>6.3f} ms")  # fmt: skip
@@ -1228,6 +1229,7 @@ def all_to_all(parcels):
     return [[row[b] for row in parcels] for b in range(len(parcels))]
 
 
+# %%
 each = E // n
 with torch.no_grad():
     routed = [visits(moe, x) for x in tokens]
