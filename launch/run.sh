@@ -24,7 +24,7 @@ set -uo pipefail
 say() { echo "run.sh: $*" >&2; }
 die() { say "$*"; exit 2; }
 
-: "${RUN:?run.sh: RUN, the run folder, is missing}"
+[ -n "${RUN:-}" ] || die "RUN, the run folder, is missing"
 here=$(cd "$(dirname "$0")/.." && pwd)
 export RUN PYTHONPATH="$here${PYTHONPATH:+:$PYTHONPATH}" OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 DATA=${DATA:-} NNODES=${NNODES:-1} HOST=${HOST:-} PORT=${PORT:-29500} PAUSE=${PAUSE:-5} ADDR=${ADDR:-}
@@ -115,7 +115,7 @@ start() { # one torchrun, until it ends, is told to stop, or another host has as
     [ "$NNODES" = 1 ] || where=(--nnodes="$NNODES" --max-restarts=0 --rdzv-backend=c10d --rdzv-endpoint="$HOST:$PORT"
         --rdzv-id="attempt-$attempt" --rdzv-conf="is_host=$leads,join_timeout=60" --local-addr="$ADDR")
     "$PYTHON" -m torch.distributed.run "${where[@]}" --nproc-per-node="$NPROC" -m minigpt pretrain \
-        ${DATA:+--data "$DATA"} --out "$RUN" --resume "$@" &
+        ${DATA:+--data "$DATA"} --out "$RUN" --resume "$@" 9>&- & # ranks that outlive us must not hold the lock
     child=$!
     [ -z "$stopping" ] || kill -TERM "$child"
     while kill -0 "$child" 2>/dev/null; do
@@ -123,7 +123,8 @@ start() { # one torchrun, until it ends, is told to stop, or another host has as
         sleep 1
     done
     wait "$child"
-    say "torchrun ended with $?"
+    code=$?
+    say "torchrun ended with $code"
     child=''
 }
 
@@ -136,6 +137,8 @@ train() { # sets `ended`
         say "start $attempt on $NPROC x $NNODES, from checkpoint $before_it"
         start "$@"
         ended=$(outcome)
+        # ranks return 0 for what the program itself decides, and a mistaken flag is found before there is a status
+        [ "$code" != 0 ] || [ -e "$RUN/status.json" ] || ended='a mistake in the command (above)'
         [ "$ended" = retry ] || return 0
         [ "$(checkpoint)" = "$before_it" ] || tries=0
         [ "$(newest)" -gt "$attempt" ] || tries=$((tries + 1)) # else another host has cut this start short
@@ -145,7 +148,7 @@ train() { # sets `ended`
     done
 }
 
-attempt=0 ended='the checks before the run failed'
+attempt=0 code=0 ended='the checks before the run failed'
 before && { [ -z "$stopping" ] || exit 75; } && train "$@"
 say "$RUN: $ended"
 
