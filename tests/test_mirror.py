@@ -36,8 +36,8 @@ def text(tmp_path_factory):
 
 def command(text, out, *flags) -> list[str]:
     shape = """--layers 2 --width 32 --heads 2 --kv-heads 1 --head-size 16 --mlp-width 48 --context 24 --vocab-size 300
-        --batch-tokens 144 --steps 30 --seed 3 --time-limit 0 --samples 1 --eval-every 9 --device cpu --precision fp32
-        --compile off --save-every 10""".split()
+        --batch-tokens 144 --steps 30 --tokens 0 --seed 3 --time-limit 0 --samples 1 --eval-every 9 --device cpu
+        --precision fp32 --compile off --save-every 10""".split()
     return [sys.executable, "-m", "minigpt", "pretrain", "--text", str(text), "--out", str(out), *shape, "--resume",
             *map(str, flags)]  # fmt: skip
 
