@@ -186,7 +186,7 @@ def first_steps(config: dict, steps: int) -> dict:
         elapsed = max(time.perf_counter() - began, 1e-9)
         t.batches.close()
         formula = memory(t.config.model, t.micro_batch, t.policy.precision, t.config.optim.optimizer,
-                         1 if layout.mode == "ddp" else math.prod(layout.sizes[1:]))["total"]  # fmt: skip
+                         math.prod(layout.sizes[1:]))["total"]  # fmt: skip
         peak = torch.cuda.max_memory_allocated(t.policy.device) if on_gpu else None
         return {
             "losses": losses, "micro_batch": t.micro_batch, "layout": str(layout), "device": t.policy.device,
