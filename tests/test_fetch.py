@@ -316,7 +316,7 @@ def test_the_hub(tmp_path, hub):
     assert len(list(remote_files("hub:owner/edu"))) == 3 and not list(remote_files("hub:owner/edu/nothing"))
     assert download(first[0], tmp_path / "a") == {"bytes": 20, "sha256": hashlib.sha256(b"x" * 20).hexdigest()}
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"x" * 20
-    with pytest.raises(UserError, match="hub:owner/none cannot be listed: Repository Not Found for url: …\\. Check its name, "):
+    with pytest.raises(UserError, match="cannot be listed: Repository Not Found for url: …\\. Check its name, "):
         list(remote_files("hub:owner/none"))
     for gone in ("nothing", "odd"):
         with pytest.raises(UserError, match="cannot be downloaded: Entry Not Found"):

@@ -5,7 +5,6 @@ under that name is whole. Killed at any moment, the same call goes on where the 
 """
 import base64
 import http.client
-import json
 import os
 import re
 import shutil
@@ -72,7 +71,8 @@ def download(place: str, target: Path, stop: threading.Event | None = None, wait
     `wait`, 2·wait, 4·wait, … at most 60 seconds, or as long as the server asks, and gives up after TRIES failures in a
     row without progress. `stop`, once set, ends it with an InterruptedError; what has arrived stays.
 
-    UserError: no such file, no permission or a web page in its place, at once; a network that stays away; a wrong checksum; a full disk.
+    UserError: no such file, a web page in its place or no permission, at once; a network that stays away; a wrong
+    checksum; a full disk.
     """
     stop = stop or threading.Event()
     if place.startswith(HUB):
@@ -105,13 +105,12 @@ def download(place: str, target: Path, stop: threading.Event | None = None, wait
 
 def _attempt(url: str, part: Path, wanted: str, stop: threading.Event) -> dict:
     """One request. OSError and HTTPException: worth another try; UserError: not."""
-    have, note = part.stat().st_size if part.exists() else 0, {}
-    with suppress(OSError, ValueError):
-        note = json.loads(_note(part).read_bytes())
+    have, validator = part.stat().st_size if part.exists() else 0, ""
+    with suppress(FileNotFoundError):
+        validator = _note(part).read_text("latin-1")  # as headers are
     headers = {"User-Agent": "minigpt", "Accept-Encoding": "identity"}
-    if have and (note.get("validator") or wanted):
-        headers |= {"Range": f"bytes={have}-"}
-        headers |= {"If-Range": note["validator"]} if note.get("validator") else {}
+    if have and (validator or wanted):
+        headers |= {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -123,7 +122,8 @@ def _attempt(url: str, part: Path, wanted: str, stop: threading.Event) -> dict:
         raise UserError(f"{url} cannot be downloaded: the server answers {error.code} {error.reason}; check the "
                         "address.") from None  # fmt: skip
     with response:
-        if response.headers.get_content_type() == "text/html" and not _is_page(url):
+        asked_for_page = urlsplit(url).path.lower().endswith((".html", ".htm"))  # then its visible text is read
+        if response.headers.get_content_type() == "text/html" and not asked_for_page:
             raise UserError(f"{url} is a web page, not a file of text: give the address of a file, such as one that "
                             "the page links to.")  # fmt: skip
         resumed = response.status == 206
@@ -155,7 +155,7 @@ def _receive(response, part: Path, start: int, validator: str, stop: threading.E
     with naming(part, "write"):
         file = open(part, "r+b" if start else "wb")
         if not start:  # only now that the old bytes are gone
-            write_atomic(_note(part), json.dumps({"validator": validator}))
+            write_atomic(_note(part), validator.encode("latin-1"))
     try:
         file.seek(start)
         while block := response.read(1 << 20):
@@ -173,13 +173,9 @@ def _receive(response, part: Path, start: int, validator: str, stop: threading.E
             file.close()
 
 
-def _is_page(url: str) -> bool:
-    """Whether an address asks for a page; then its visible text is read. A folder's address, say, does not."""
-    return urlsplit(url).path.lower().endswith((".html", ".htm"))
-
-
 def _note(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+    """Where it is written by what the server can tell that the file is still the same; empty: by nothing."""
+    return part.with_name(f"{part.name}.validator")
 
 
 def _announced(headers) -> str:
