@@ -10,7 +10,7 @@ from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from minigpt.__main__ import main
 from minigpt.config import DataConfig, UserError, depth, preset, PRESETS, RunConfig
-from minigpt.prepare import import_bins, open_data, prepare, tokenizer_sample
+from minigpt.prepare import check_vocabulary, import_bins, open_data, prepare, tokenizer_sample
 from minigpt.shards import Shards
 from minigpt.text.sources import Document, held_out
 from minigpt.tokenizer import END_OF_TEXT, GPT2_PATTERN
@@ -119,6 +119,7 @@ def test_a_model_of_gpt2s_vocabulary_takes_no_other_unless_told(tmp_path, capfd)
     assert main(["pretrain", "--preset", "gpt2-124m", *flags, *small, "--vocab-size", "300"]) == 0
     assert main(["pretrain", "--depth", "6", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "b")]) == 2
     assert "none/manifest.json is missing" in capfd.readouterr().err
+    check_vocabulary(preset("gpt2-124m"), {"vocab_size": 50257})
 
 
 # ---- config ----------------------------------------------------------------------------------------------------------
