@@ -47,6 +47,12 @@ def pretrain(argv: list[str]) -> int:
         raise
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
+    if config.data.data:
+        from .prepare import check_vocabulary
+        from .shards import MANIFEST, read_manifest
+
+        if (Path(config.data.data) / MANIFEST).exists():  # else `setup` says so, to all ranks
+            check_vocabulary(config, read_manifest(config.data.data))
     preparing = None if from_torchrun() else begin_to_prepare(config)
     import torch._dynamo  # noqa: F401  (the first optimizer would import it, when there is nothing to wait for)
 
@@ -116,7 +122,7 @@ def prepare(
     out: str, text: tuple[str, ...] = (), domains: tuple[str, ...] = DataConfig.domains, val_text: str = "",
     tokenizer: str = "", vocab_size: int = 4096, tokens: int = 0, workers: int = 2, import_bin: tuple[str, ...] = (),
 ) -> int:  # fmt: skip
-    """Turn text into a data folder: tokenizer, token shards, manifest.
+    """Turn text into a data folder: tokenizer, token shards, manifest. Given again, it goes on, or is done at once.
 
     Args:
         out: The data folder to make.
@@ -129,12 +135,8 @@ def prepare(
         workers: Processes.
         import_bin: Files of GPT-2 tokens to use where they are, instead of text: .bin of llm.c or of nanoGPT.
     """
-    from .corpus import JOURNAL
     from .prepare import import_bins, prepare
-    from .shards import MANIFEST
 
-    if (Path(out) / MANIFEST).exists() and not (Path(out) / JOURNAL).exists():
-        raise UserError(f"{out} already holds a data set: choose another --out, or delete it first.")
     if tokens < 0 or workers < 1:
         raise UserError("--tokens cannot be negative, and --workers must be at least 1.")
     if import_bin:

@@ -44,8 +44,9 @@ def list_sources(text: Sequence[str], val_text: str = "") -> list[dict]:
     place: a path, an http(s) address or hub:owner/name@commit/path. split: "val" or "train" where there is a val_text,
     else "" (each document by a hash of its id). What is missing, or holds no file that we read, is a UserError.
     """
+    places = [(val_text, "val"), *((path, "train") for path in text)] if val_text else [(path, "") for path in text]
     found = []
-    for path, split in [*[(val_text, "val")] * bool(val_text), *((path, "train" if val_text else "") for path in text)]:
+    for path, split in places:
         if not is_remote(path) and not os.path.exists(path):
             raise UserError(f"{path} does not exist.")
         files = remote_files(path) if is_remote(path) else (
@@ -170,8 +171,7 @@ def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int,
             _ask(process, job)
         finally:
             idle.put(process)
-        if is_remote(sources[index]["place"]):
-            file.unlink()
+        _downloaded(folder, index, sources[index]).unlink(missing_ok=True)
         return downloading, time.perf_counter() - started
 
     def start(index: int) -> Future:
@@ -202,8 +202,8 @@ def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int,
 
 
 def fetched(folder: Path, index: int, source: dict, stop: threading.Event | None = None) -> Path:
-    """The file of a source on this machine, downloaded first where it is remote."""
-    path = _downloaded(folder, index, source)
+    """The file of a source on this machine: your own, or a download, which is made first."""
+    path = _downloaded(folder, index, source) if is_remote(source["place"]) else Path(source["place"])
     with naming(path, "read"):
         if not is_remote(source["place"]):
             if path.stat().st_size != source["bytes"]:
@@ -217,9 +217,7 @@ def fetched(folder: Path, index: int, source: dict, stop: threading.Event | None
 
 
 def _downloaded(folder: Path, index: int, source: dict) -> Path:
-    """Where a source lies, or will lie, on this machine. A download keeps its endings, by which readers are chosen."""
-    if not is_remote(source["place"]):
-        return Path(source["place"])
+    """Where a download lies, never a file of yours. It keeps its endings, by which readers are chosen."""
     return folder / "downloads" / f"{index:05d}{''.join(PurePosixPath(source['id']).suffixes[-2:])}"
 
 
