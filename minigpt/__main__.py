@@ -47,12 +47,6 @@ def pretrain(argv: list[str]) -> int:
         raise
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
-    if config.data.data:
-        from .prepare import check_vocabulary
-        from .shards import MANIFEST, read_manifest
-
-        if (Path(config.data.data) / MANIFEST).exists():  # else `setup` says so, to all ranks
-            check_vocabulary(config, read_manifest(config.data.data))
     preparing = None if from_torchrun() else begin_to_prepare(config)
     import torch._dynamo  # noqa: F401  (the first optimizer would import it, when there is nothing to wait for)
 

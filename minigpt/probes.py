@@ -149,6 +149,7 @@ def item_tokens(tokenizer, items: Sequence[Item], context: int) -> Rows:
 
 
 def option_tokens(tokenizer, item: Item, context: int) -> Iterator[tuple[list[int], int]]:
+    """The same for the options of one item."""
     wholes = [[tokenizer.eot, *tokenizer.encode(item.prefix + option)] for option in item.options]
     prefix = [tokenizer.eot, *tokenizer.encode(item.prefix)]
     shared = min(next((i for i, (a, b) in enumerate(zip(prefix, whole)) if a != b), min(len(prefix), len(whole)))

@@ -47,7 +47,7 @@ from .model import GPT
 from .optim import build_optimizers, first_decay_step, learning_rate
 from .parallel import Layout, local_piece, together
 from .precision import Policy, be_deterministic, choose, isolate_compile_cache
-from .prepare import open_data, prepare
+from .prepare import check_vocabulary, open_data, prepare
 from .probes import Item, item_tokens, probe, read_items
 from .report import read_json, read_metrics
 from .shards import Shards, check_tokenizer
@@ -174,6 +174,8 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
             check_tokenizer(manifest, Run(out).tokenizer)
         elif layout.leads:
             tokenizer.save(out / "tokenizer" / "tokenizer.json")
+        if config.data.data:  # else the vocabulary is one of its own text
+            check_vocabulary(config, manifest)
         config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
         parallel.mesh_sizes(config.train, config.model, layout.world)  # the vocabulary is known only now
         check_reference(config)
