@@ -106,9 +106,9 @@ attend() {
 again() { # after a failure, with what there was before it and what there is now: whether to try again, after a pause
     [ "$1" = "$2" ] || tries=0
     tries=$((tries + 1))
-    [ "$tries" -lt "$TRIES" ] || return 1
-    [ -n "$stopping" ] || sleep "$PAUSE"
+    [ -n "$stopping" ] || [ "$tries" -ge "$TRIES" ] || sleep "$PAUSE"
     [ -z "$stopping" ] || { say "stopped by a signal; the same command goes on"; exit 75; }
+    [ "$tries" -lt "$TRIES" ]
 }
 
 prepared() { cksum "$DATA/journal.json" 2>/dev/null; }

@@ -96,10 +96,9 @@ def last_words(said: str) -> str:
     >>> last_words("Traceback …\\n  File …\\nValueError: no such thing\\n\\nroot cause: rank 1\\n")
     'ValueError: no such thing'
     """
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [re.sub(r"^\[rank\d+\]:\s*", "", line) for line in lines]
-    errors = [line for line in errors if re.match(r"(minigpt: |[\w.]*(Error|Exception|Interrupt|Failed)\b)", line)
-              and "ChildFailedError" not in line]  # fmt: skip
+    lines = [re.sub(r"^\[rank\d+\]:\s*", "", line.strip()) for line in said.splitlines() if line.strip()]
+    names_it = r"minigpt: |(?!.*ChildFailedError)[\w.]*(Error|Exception|Interrupt|Failed)\b"
+    errors = [line for line in lines if re.match(names_it, line)]
     return (errors or lines or ["it ended without a word"])[-1]
 
 
@@ -394,24 +393,23 @@ def parity(config: RunConfig, folder: Path, device: str, precision: str, compile
 
 def kernels(c: ModelConfig, device: str, precision: str, tokens: int = 16384) -> dict:
     """Each attention kernel at the shape of a config: milliseconds and error, or None where it does not run."""
+    tolerance = attention_tolerance(precision)
     trials = {name: attention_trial(name, c, device, precision, tokens=tokens) for name in BACKENDS}
-    shown = {name: found and {"ms": round(1e3 * found[0], 3), "error": float(f"{found[1]:.3g}")}
-             for name, found in trials.items()}  # fmt: skip
-    right = [found[1] <= attention_tolerance(precision) for found in trials.values() if found]
-    return {"ok": bool(right) and all(right), "precision": precision, "tolerance": attention_tolerance(precision),
-            **shown}  # fmt: skip
+    return {"ok": any(trials.values()) and all(it[1] <= tolerance for it in trials.values() if it),
+            "precision": precision, "tolerance": tolerance,
+            **{name: it and {"ms": round(1e3 * it[0], 3), "error": float(f"{it[1]:.3g}")}
+               for name, it in trials.items()}}  # fmt: skip
 
 
 def speed(config: RunConfig, folder: Path, device: str, ranks: int, **changes) -> dict:
     """Tokens a second, MFU, memory and waits of a config in bf16, compiled, on all cards."""
     changes = {"precision": "bf16", "compile": "on"} | changes
     found = run_job("first_steps", ranks, steps=8, config=trial(config, folder, "speed", device=device, **changes))
-    rate = found["tokens_per_second"]
-    share = utilisation(rate / ranks, config.model, device)
-    kept = {name: found[name] for name in ("micro_batch", "layout", "attention", "peak", "formula", "waits")}
+    share = utilisation(found["tokens_per_second"] / ranks, config.model, device)
     return {"ok": found["losses"][-1] < found["losses"][0], "parameters": parameters(config.model),
-            "context": config.model.context, "tokens_per_second": round(rate), "mfu": share and round(share, 4),
-            "convention": CONVENTION, **kept}  # fmt: skip
+            "context": config.model.context, "tokens_per_second": round(found["tokens_per_second"]),
+            "mfu": share and round(share, 4), "convention": CONVENTION,
+            **{name: found[name] for name in ("micro_batch", "layout", "attention", "peak", "formula", "waits")}}
 
 
 def kill_and_resume(config: RunConfig, folder: Path, device: str) -> dict:
@@ -502,18 +500,15 @@ def render(records: list[dict]) -> str:
     return "\n".join(rows)
 
 
-def with_block(text: str, block: str) -> str:
-    """A page whose part between MARKS, if it has one, is `block`."""
-    begin, end = MARKS
-    return re.sub(f"({re.escape(begin)}\n).*?(\n{re.escape(end)})", lambda m: m[1] + block + m[2], text, flags=re.S)
-
-
 def render_pages(root: Path = ROOT) -> list[Path]:
-    """Bring README.md and docs/*.md in step with the records; returns those that were not."""
+    """Bring what stands between MARKS in README.md and docs/*.md in step with the records; returns the pages that were
+    not."""
     block, changed = render(read_records(root / "docs" / "gpu_runs.jsonl")), []
+    begin, end = map(re.escape, MARKS)
     for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
         old = page.read_text(encoding="utf-8")
-        if (new := with_block(old, block)) != old:
+        new = re.sub(f"({begin}\n).*?(\n{end})", lambda m: m[1] + block + m[2], old, flags=re.S)
+        if new != old:
             write_atomic(page, new)
             changed.append(page)
     return changed

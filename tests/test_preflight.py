@@ -1,6 +1,7 @@
 """The checks before a paid run, on two CPU ranks: all of it is the code that a GPU runs, with another device. What the
 cards themselves do is in tests/gpu/."""
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +14,7 @@ from minigpt.__main__ import main
 from minigpt.accounting import memory, mfu, parameters
 from minigpt.config import OptimConfig, TrainConfig
 from minigpt.preflight import (MARKS, SMALL, Failed, append, bounded, bus_bandwidth, compared, is_well, last_words,
-                               read_records, render, render_pages, run_job, trial, utilisation, with_block,
-                               write_data)  # fmt: skip
+                               read_records, render, render_pages, run_job, trial, utilisation, write_data)  # fmt: skip
 from minigpt.shards import Shards
 from minigpt.tokenizer import Tokenizer
 
@@ -266,11 +266,11 @@ def test_a_record_is_rendered(tmp_path):
 
 def test_pages_say_what_the_records_say(tmp_path):
     """After a new record: python -m minigpt.preflight render."""
-    block = render(read_records())
-    pages = [page for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")) if MARKS[0] in page.read_text()]
-    assert {page.name for page in pages} == {"README.md", "benchmarks.md"}
-    for page in pages:
-        assert with_block(page.read_text(encoding="utf-8"), block) == page.read_text(encoding="utf-8"), page
+    ours = tmp_path / "ours"
+    shutil.copytree(ROOT / "docs", ours / "docs")
+    shutil.copy(ROOT / "README.md", ours)
+    pages = [page for page in (ours / "README.md", *(ours / "docs").glob("*.md")) if MARKS[0] in page.read_text()]
+    assert {page.name for page in pages} == {"README.md", "benchmarks.md"} and render_pages(ours) == []
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text(f"before\n{MARKS[0]}\nold\nwords\n{MARKS[1]}\nafter\n")
     append(PLANTED, tmp_path / "docs" / "gpu_runs.jsonl")
