@@ -13,7 +13,6 @@ from minigpt.classroom import journal
 from minigpt.files import child_environment
 
 
-
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     monkeypatch.setenv("MINIGPT_HOME", str(tmp_path / "home"))
