@@ -27,7 +27,7 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from .config import UserError
-from .files import naming, need_room, write_atomic
+from .files import child_environment, end_with_parent, naming, need_room, write_atomic
 from .shards import SHARD_TOKENS, ShardWriter, join_part, write_part
 from .text.fetch import download, is_remote, remote_files
 from .text.sources import Document, files_of, held_out, read_file
@@ -225,8 +225,7 @@ def _worker(folder: Path, shard_tokens: int, val_fraction: float, threads: int) 
     """A process that makes parts, started as the tokenizer's are: no fork, and the caller's script is not run again."""
     command = [sys.executable, "-P", "-c", "from minigpt.corpus import _work; _work()", str(folder / "tokenizer"),
                str(shard_tokens), str(val_fraction), str(threads)]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), text=True)
 
 
 def _ask(process: subprocess.Popen, job: dict):
@@ -251,7 +250,7 @@ def _work():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, but it is the parent that ends us
     tokenizer, jobs = Tokenizer.load(sys.argv[1]), queue.SimpleQueue()
     shard_tokens, val_fraction, threads = int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
-    threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
+    end_with_parent(lambda line: jobs.put(json.loads(line)))  # in the middle of a file: the next call works on the same
     while True:
         job, error = jobs.get(), ""
 
@@ -265,10 +264,3 @@ def _work():
         except UserError as found:
             error = str(found)
         print(json.dumps({"error": error}), flush=True)
-
-
-def _listen(jobs: queue.SimpleQueue):
-    """Pass jobs on; when the parent is gone, end at once, in the middle of a file: the next call works on the same."""
-    for line in sys.stdin:
-        jobs.put(json.loads(line))
-    os._exit(0)
