@@ -241,7 +241,7 @@ def test_words_are_many_and_zipf_like(filler):
 def test_a_part_of_the_words():
     """Fewer words, each seen more often, and the facts are the same."""
     whole, part = (World(seed=7, people=4, exposures=(0, 1), words=words) for words in (1.0, 0.2))
-    counts = [Counter(word for d in documents(world, 1_000_000) for word in words_of(d.text)) for world in (whole, part)]
+    counts = [Counter(w for d in documents(world, 1_000_000) for w in words_of(d.text)) for world in (whole, part)]
     assert len(counts[1]) < 0.7 * len(counts[0])
     often = [sum(n >= 20 for n in count.values()) / len(count) for count in counts]
     assert often[1] > 1.2 * often[0]

@@ -885,7 +885,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--bytes", type=int, default=20_000_000, help="of text")
     parser.add_argument("--people", type=int, default=60, help="with facts; fewer for a small text")
     parser.add_argument("--exposures", default=",".join(map(str, EXPOSURES)), help="levels, for example 0,1,4,16")
-    parser.add_argument("--words", type=float, default=1.0, help="part of the vocabulary to use; less for a small model")
+    parser.add_argument("--words", type=float, default=1.0, help="part of the words to use: fewer for a small model")
     parser.add_argument("--ilvane", type=float, default=0.0, help="part of the text in the invented language")
     given = parser.parse_args(arguments)
     try:
