@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from minigpt.config import UserError
+from minigpt import pretrain
+from minigpt.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError
+from minigpt.probes import Item, probe
 from minigpt.text import world as module
 from minigpt.text.sources import held_out, read_text
 from minigpt.text.world import EXPOSURES, World, choices, cloze, documents, facts, least_size, pairs, two_hop
@@ -218,7 +220,7 @@ def test_the_same_on_every_machine():
     assert made == {DIGEST}, "the text of the world has changed"
 
 
-DIGEST = "2d9261293617c50b9724eee35c4a81118e83960ce2c46453d1270577b627a97a"
+DIGEST = "f2b51831c2bb0519b22428e04f75786a193694faafb7f6fd8940081d6cef0d53"
 
 
 def test_another_seed_is_another_world():
@@ -234,6 +236,16 @@ def test_words_are_many_and_zipf_like(filler):
     assert len(counts) > 2500 and sum(n >= 20 for _, n in counts) > 1500
     assert 0.25 < sum(n for _, n in counts[:20]) / total < 0.5
     assert sum(n for _, n in counts[1000:]) / total > 0.04  # a long tail
+
+
+def test_a_part_of_the_words():
+    """Fewer words, each seen more often, and the facts are the same."""
+    whole, part = (World(seed=7, people=4, exposures=(0, 1), words=words) for words in (1.0, 0.2))
+    counts = [Counter(w for d in documents(world, 1_000_000) for w in words_of(d.text)) for world in (whole, part)]
+    assert len(counts[1]) < 0.7 * len(counts[0])
+    often = [sum(n >= 20 for n in count.values()) / len(count) for count in counts]
+    assert often[1] > 1.2 * often[0]
+    assert {f.relation for f in part.facts} == {f.relation for f in whole.facts}
 
 
 def test_documents_do_not_repeat(filler):
@@ -471,6 +483,8 @@ def test_ilvane_words_are_distinct():
 @pytest.mark.parametrize("call, message", [
     (lambda: World(people=1), "4 to 4000 people"),
     (lambda: World(exposures=()), "one or more numbers"),
+    (lambda: World(words=0), "above 0 and at most 1"),
+    (lambda: World(words=1.5), "above 0 and at most 1"),
     (lambda: World(exposures=(0, -1)), "none of them negative"),
     (lambda: documents(World(), 100_000), "need .* bytes of english.*fewer people"),
     (lambda: documents(World(), 10**9, {"english": 0.5}), "sum to 1"),
@@ -508,6 +522,38 @@ def test_command(tmp_path, capsys):
             module.main(more)
         assert message in (said := capsys.readouterr().err) and said.count("\n") == 1
     assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("language, share", [("english", "0"), ("ilvane", "1")])
+def test_the_truth_speaks_only_of_languages_that_are_written(tmp_path, language, share):
+    module.main([str(tmp_path / "w"), *f"--bytes 300000 --people 4 --exposures 0,1 --ilvane {share}".split()])
+    rows = {p.stem: [json.loads(line) for line in p.read_text("utf-8").splitlines()]
+            for p in (tmp_path / "w/truth").iterdir()}
+    assert {item["language"] for item in rows["cloze"] + rows["choices"]} == {language}
+    assert {tuple(fact["exposures"]) for fact in rows["facts"]} == {(language,)}
+    assert {item["phenomenon"].startswith("ilvane") for item in rows["pairs"]} == {language == "ilvane"}
+    assert ("two_hop" in rows) == (language == "english") and len(rows["cloze"]) == len(rows["facts"])
+
+
+LEARNT_FIRST = {"relative_pronoun", "article", "count_or_mass", "numeral_noun", "time_preposition", "comparative"}
+
+
+@pytest.mark.slow
+def test_a_small_model_learns_from_it(tmp_path):
+    """Half a minute of training is enough for what is learnt first, and it is learnt from the order of the words."""
+    world = World(seed=1, people=4, exposures=(0, 1), words=0.05)
+    items = [Item("", (row["good"], row["bad"]), 0, row["phenomenon"])
+             for row in pairs(world, 50, ("english",)) if row["phenomenon"] in LEARNT_FIRST]
+    module.write_world(world, tmp_path / "world", 1_200_000)
+    run = pretrain(RunConfig(
+        ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_size=32, mlp_width=192, context=64, vocab_size=768,
+                    activation="relu2", zero_init=True),
+        DataConfig(text=(str(tmp_path / "world" / "text"),)),
+        OptimConfig(steps=400, batch_tokens=1024, lr=0.01, momentum=0.9),
+        TrainConfig(out=str(tmp_path / "run"), precision="fp32", compile="off", samples=1, eval_every=400)))
+    found = probe(run.model, run.tokenizer, "pairs", items)
+    assert {name: group["accuracy"] for name, group in found["groups"].items() if group["accuracy"] < 0.8} == {}
+    assert found["items"] > 250 and found["interval"][0] > 0.85  # a model that has learnt nothing: 0.5
 
 
 def test_examples_in_docstrings():

@@ -55,8 +55,8 @@ RELATIONS = {  # relation: (kind of its subject, list that its object is from)
 HOPS = (("firm", "seat"), ("birthplace", "river"), ("teacher", "birthplace"), ("teacher", "trade"),
         ("teacher", "instrument"))
 FILLER = (("story", 8), ("entry", 5), ("letter", 4), ("dialogue", 4), ("sums", 2), ("code", 1))
-TOLD = (("story", 1), ("entry", 2), ("letter", 1), ("dialogue", 1))
-BYTES_PER_STATEMENT = {"english": 370, "ilvane": 410}  # of documents that tell facts: measured, and 10 % more
+TOLD = (("story", 1), ("entry", 12), ("letter", 1), ("dialogue", 1))
+BYTES_PER_STATEMENT = {"english": 245, "ilvane": 410}  # of documents that tell facts: measured, and 10 % more
 
 
 def _rng(*key) -> Random:
@@ -74,6 +74,11 @@ def _shuffled(rng: Random, items) -> list:
         j = int((i + 1) * rng.random())
         items[i], items[j] = items[j], items[i]
     return items
+
+
+def _share(n: int, part: float) -> int:
+    """How many of n are used where a part of them is: few are used whole."""
+    return min(n, max(12, round(n * part)))
 
 
 def _weighted(rng: Random, pairs):
@@ -184,14 +189,15 @@ class _Rule(NamedTuple):
 class _Scene:
     """What one document is made with: random numbers, and what the names in braces stand for."""
 
-    def __init__(self, rng: Random, **values):
-        self.rng, self.values, self.gloss, self.person, self.tense = rng, values, False, "third", "past"
+    def __init__(self, rng: Random, words: float = 1.0, **values):
+        self.rng, self.words, self.values = rng, words, values
+        self.gloss, self.person, self.tense = False, "third", "past"
 
     def expand(self, symbol: str) -> str:
         words, lines = _RULES[symbol]
         if words:
             u = self.rng.random()
-            line = lines[int(len(lines) * u * sqrt(u))]  # the first words of a list are the common ones
+            line = lines[int(_share(len(lines), self.words) * u * sqrt(u))]  # the first words are the common ones
         else:
             line = lines[int(len(lines) * self.rng.random())]
         text = "".join([part if type(part) is str else part(self) for part in line])
@@ -395,25 +401,31 @@ class World:
     people      how many have facts, about nine each; the least is 4
     exposures   the levels; every relation has each of them about equally often, in each language
     denials     how often each rumour is denied
+    words       the part of each list of words that is used, the common ones first, and of the neighbours and villages:
+                the fewer words, the sooner a small model has seen each of them often (Eldan and Li 2023)
     Raises UserError for numbers that make no world.
     """
 
-    def __init__(self, seed: int = 0, people: int = 60, exposures: tuple[int, ...] = EXPOSURES, denials: int = 16):
+    def __init__(self, seed: int = 0, people: int = 60, exposures: tuple[int, ...] = EXPOSURES, denials: int = 16,
+                 words: float = 1.0):
         if not 4 <= people <= 4000:
             raise UserError(f"a world has from 4 to 4000 people with facts, not {people}.")
         if not exposures or min(exposures) < 0 or denials < 0:
             raise UserError("exposures are one or more numbers, none of them negative, nor is that of denials.")
-        self.seed, self.exposures, self.denials = seed, tuple(exposures), denials
-        rng, words = _rng(seed, "world"), _RULES
+        if not 0 < words <= 1:
+            raise UserError(f"words is a part of the vocabulary, above 0 and at most 1, not {words}.")
+        self.seed, self.exposures, self.denials, self.words = seed, tuple(exposures), denials, words
+        rng = _rng(seed, "world")
         self.people: dict[str, Person] = {}
         while len(self.people) < people:
             person = self._somebody(rng, len(self.people) % 2 == 0, "surname")
             self.people.setdefault(person.form("full"), person)
-        villages = [_Scene(rng).expand("village") for _ in range(40)]
+        villages = [_Scene(rng).expand("village") for _ in range(40)][: _share(40, words)]
         folk = [self._somebody(rng, i % 2 == 0, "neighbour")._replace(
-            trade=_pick(rng, words["job"].words), village=_pick(rng, villages)) for i in range(120)]
+            trade=_pick(rng, _RULES["job"].words[: _share(len(_RULES["job"].words), words)]),
+            village=_pick(rng, villages)) for i in range(_share(120, words))]
         self.folk = list({person.form("full"): person for person in folk}.values())
-        self.objects = {kind: words[kind].words for _, kind in RELATIONS.values() if kind in _sections()}
+        self.objects = {kind: _RULES[kind].words for _, kind in RELATIONS.values() if kind in _sections()}
         self.objects |= {"year": [str(year) for year in range(1841, 1881)], "person": list(self.people)}
         self.objects["town"] = self.objects["town"][: max(6, people // 2)]
         self.objects["firm"] = self.objects["firm"][: max(5, people // 3)]
@@ -570,7 +582,7 @@ def _cast(world: World, rng: Random, hero: Person | None = None) -> _Scene:
         person = world.folk[int(len(world.folk) * u * u)]
         cast.setdefault(person.first, person)
     people = list(cast.values())
-    scene = _Scene(rng, hero=people[0], friend=people[1], other=people[2], third=people[3])
+    scene = _Scene(rng, world.words, hero=people[0], friend=people[1], other=people[2], third=people[3])
     day, days = int(6 * rng.random()), _RULES["ordinal"].words
     scene.values |= {"home": people[1].village, "home2": _pick(rng, world.folk).village, "mon": scene.expand("month"),
                      "day1": days[day], "day2": days[day + 2], "day3": days[day + 5]}
@@ -717,7 +729,7 @@ def _program(scene: _Scene) -> str:
 # ---- questions ------------------------------------------------------------------------------------------------------
 
 
-def pairs(world: World, each: int = 100) -> Iterator[dict]:
+def pairs(world: World, each: int = 100, languages: tuple[str, ...] = LANGUAGES) -> Iterator[dict]:
     """Minimal pairs, `each` of every phenomenon (fewer where the words give no more): {"good", "bad", "phenomenon"}.
 
     Phenomena of Ilvane begin with "ilvane_".
@@ -727,6 +739,8 @@ def pairs(world: World, each: int = 100) -> Iterator[dict]:
     """
     rng = _rng(world.seed, "pairs")
     for symbol in (name for name in _sections() if name.startswith("pair.")):
+        if ("ilvane" if symbol.startswith("pair.ilvane") else "english") not in languages:
+            continue
         seen = set()
         for _ in range(50 * each):
             if len(seen) == each:
@@ -744,7 +758,7 @@ def pairs(world: World, each: int = 100) -> Iterator[dict]:
 
 
 def _question(world: World, rng: Random, relation: str, subject: str, language: str) -> str:
-    scene = _Scene(rng, full=subject, p=subject.replace(" ", "_"), home=_pick(rng, world.folk).village)
+    scene = _Scene(rng, world.words, full=subject, p=subject.replace(" ", "_"), home=_pick(rng, world.folk).village)
     scene.gloss = language == "ilvane"
     text = scene.expand(f"{'il.' * scene.gloss}{relation}.ask")
     return _to_ilvane(text) if scene.gloss else text
@@ -830,10 +844,16 @@ def two_hop(world: World, options: int = 4) -> Iterator[dict]:
 
 
 def write_world(world: World, folder: Path, size: int, shares: Mapping[str, float] | None = None) -> None:
-    """Write folder/text/<domain>/<n>.jsonl of about 64 MB each, and what is true about them into folder/truth/."""
+    """Write folder/text/<domain>/<n>.jsonl of about 64 MB each, and what is true about them into folder/truth/.
+
+    Of a language that is not in the shares nothing is told, so that the truth does not speak of it either.
+    """
     made = documents(world, size, shares)  # complains, if it has to, before anything is written
-    tables = {"facts": (fact._asdict() for fact in world.facts), "pairs": pairs(world), "cloze": cloze(world),
-              "choices": choices(world), "two_hop": two_hop(world)}
+    languages = tuple(name for name in LANGUAGES if name in (shares or ("english",)))
+    told = (fact._replace(exposures={name: fact.exposures[name] for name in languages}) for fact in world.facts)
+    tables = {"facts": (fact._asdict() for fact in told), "pairs": pairs(world, languages=languages),
+              "cloze": cloze(world, languages), "choices": choices(world, languages=languages),
+              "two_hop": two_hop(world) if "english" in languages else ()}
     folder.mkdir(parents=True, exist_ok=True)
     if (folder / "text").exists():
         raise UserError(f"{folder} holds a text already: choose another folder.")
@@ -865,10 +885,11 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--bytes", type=int, default=20_000_000, help="of text")
     parser.add_argument("--people", type=int, default=60, help="with facts; fewer for a small text")
     parser.add_argument("--exposures", default=",".join(map(str, EXPOSURES)), help="levels, for example 0,1,4,16")
+    parser.add_argument("--words", type=float, default=1.0, help="part of the words to use: fewer for a small model")
     parser.add_argument("--ilvane", type=float, default=0.0, help="part of the text in the invented language")
     given = parser.parse_args(arguments)
     try:
-        world = World(given.seed, given.people, tuple(map(int, given.exposures.split(","))))
+        world = World(given.seed, given.people, tuple(map(int, given.exposures.split(","))), words=given.words)
         shares = {"english": 1 - given.ilvane, "ilvane": given.ilvane}
         write_world(world, given.out, given.bytes, {name: share for name, share in shares.items() if share})
     except (UserError, OSError, ValueError) as error:
