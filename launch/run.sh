@@ -90,10 +90,12 @@ trap 'stopping=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
 # Wait until the process that was just started ends, and set `code`; it is told to when we are to stop, or when another
 # host has asked for the next attempt.
 attend() {
+    local told=''
     child=$!
     [ -z "$stopping" ] || kill -TERM "$child"
     while kill -0 "$child" 2>/dev/null; do
-        if [ "$NNODES" -gt 1 ] && [ "$attempt" -gt 0 ] && [ "$(newest)" -gt "$attempt" ]; then
+        if [ -z "$told" ] && [ "$NNODES" -gt 1 ] && [ "$attempt" -gt 0 ] && [ "$(newest)" -gt "$attempt" ]; then
+            told=1 # once: a second signal would not let torchrun wait for its ranks
             kill -TERM "$child" 2>/dev/null
         fi
         sleep 1
@@ -159,14 +161,16 @@ start() { # one torchrun, until it ends
 }
 
 train() { # sets `ended`
-    local tries=0 before_it
+    local tries=0 before_it status
     attempt=$(newest)
     while :; do
         next_attempt
-        before_it=$(checkpoint)
+        before_it=$(checkpoint) status=$(cksum "$RUN/status.json" 2>/dev/null)
         say "start $attempt on $NPROC x $NNODES, from checkpoint $before_it"
         start "$@"
         ended=$(outcome)
+        # ranks that did not meet have said nothing: what is written there is of an earlier start
+        [ "$code" = 0 ] || [ "$(cksum "$RUN/status.json" 2>/dev/null)" != "$status" ] || ended=retry
         # ranks return 0 for what the program itself decides, and a mistaken flag is found before there is a status
         [ "$code" != 0 ] || [ -e "$RUN/status.json" ] || ended='a mistake in the command (above)'
         [ "$ended" = retry ] || return 0

@@ -4,11 +4,12 @@ import hashlib
 import os
 import re
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
 from collections.abc import Callable
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .config import UserError
@@ -86,8 +87,9 @@ def child_environment(**more: str) -> dict[str, str]:
 def end_with_parent(take: Callable[[str], object] = lambda line: None) -> None:
     """From now on, end this process at once when its parent is gone: its standard input, a pipe, then comes to its end.
 
-    Each line that comes before is handed to `take`, in a thread. torchrun hands its own input on to its ranks, so they
-    end as well, whoever is killed, and however; on Windows, too, where nothing else tells that a parent is gone.
+    Nothing of the kind where the input is no pipe, as when somebody starts it by hand. Each line that comes before is
+    handed to `take`, in a thread. torchrun hands its own input on to its ranks, so they end as well, whoever is killed,
+    and however; on Windows, too, where nothing else tells that a parent is gone.
     """
 
     def listen():
@@ -96,7 +98,9 @@ def end_with_parent(take: Callable[[str], object] = lambda line: None) -> None:
                 take(line)
         os._exit(1)
 
-    threading.Thread(target=listen, daemon=True).start()
+    with suppress(OSError):
+        if stat.S_ISFIFO(os.fstat(0).st_mode):
+            threading.Thread(target=listen, daemon=True).start()
 
 
 def run_child(command: list[str], timeout: float, **more: str) -> tuple[int, str]:

@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from .config import Passing, UserError
 from .files import child_environment, end_with_parent, write_atomic
+from .report import refused
 
 MARKER = "state.json"
 SMALL = ("config.json", "environment.json")
@@ -298,10 +299,9 @@ def bring_back(out: Path, url: str, resume: bool, say: Callable[[str], None]) ->
         if damaged:
             raise UserError(f"no copy at {url} can be read; delete it to start again.")
     except UserError as error:
-        with suppress(OSError):
+        if resume:
             out.mkdir(parents=True, exist_ok=True)
-            row = {"status": "failed", "reason": f"UserError: {error}", "retry": isinstance(error, Passing)}
-            write_atomic(out / "status.json", json.dumps(row) + "\n")
+        refused(out, resume, error)
         raise
 
 
@@ -338,6 +338,8 @@ def take(fs, root: str, name: str, out: Path) -> str:
         state, there = checkpoint.check(temporary), listed(fs, root)
         status = json.loads(fs.cat_file(f"{root}/status.json")) if "status.json" in there else {}
         done = (status.get("status"), status.get("step")) == ("done", state["step"])
+        write_atomic(out / "status.json", json.dumps({"status": "running", "retry": True,
+                                                      "seconds": status.get("seconds", 0.0)}) + "\n")  # fmt: skip
         with suppress(FileNotFoundError):
             os.replace(temporary / "metrics.jsonl", out / "metrics.jsonl")  # the lines up to this checkpoint
         wanted = [name for name in SMALL + AT_THE_END * done if name in there]  # if done, with all lines
@@ -364,7 +366,12 @@ def main(run: str, url: str, keep: str) -> int:
     if hasattr(os, "nice"):
         os.nice(10)  # training comes first
     ending = threading.Event()
-    end_with_parent(lambda line: ending.set())
+
+    def end(line: str) -> None:
+        ending.set()
+        time.sleep(PATIENCE)  # from now on we outlive training: the last copy may take longer than its notice
+
+    end_with_parent(end)
 
     def say(sentence: str) -> None:
         print(f"mirror: {sentence}", file=sys.stderr, flush=True)

@@ -35,7 +35,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.checkpoint import CheckpointPolicy, checkpoint, create_selective_checkpoint_contexts
 
 from .accounting import memory
-from .config import ModelConfig, TrainConfig, UserError
+from .config import ModelConfig, Passing, TrainConfig, UserError
 from .model import GPT, initial_values
 from .optim import Muon, orthogonalize
 
@@ -63,7 +63,8 @@ class Layout:
     device: str = ""
     """The device of this rank; empty: as the config says."""
     groups: dict[str, dist.ProcessGroup] = field(default_factory=dict)
-    """data: replicate × shard; model: shard × tensor, who hold one copy together; save: all, for notes and files."""
+    """data: replicate × shard; model: shard × tensor, who hold one copy together; notes: all; save: all, for the thread
+    that writes checkpoints while other collectives go on."""
 
     @property
     def world(self) -> int:
@@ -139,7 +140,7 @@ def place(mode: str, sizes: tuple[int, int, int], device: str = "cpu", store: di
     groups = {"data": mesh["replicate", "shard"]._flatten("data").get_group(),
               "model": mesh["shard", "tensor"]._flatten("model").get_group(),
               "replicate": mesh["replicate"].get_group(),
-              "save": dist.new_group(timeout=MEET)}  # fmt: skip
+              "notes": dist.new_group(timeout=MEET), "save": dist.new_group(timeout=MEET)}  # fmt: skip
     return Layout(mode, mesh, store, sizes, tuple(mesh.get_coordinate()), device, groups)
 
 
@@ -151,8 +152,8 @@ def meeting_point(rank: int, world: int) -> dist.Store:
         store = dist.TCPStore(host, port, world, is_master=rank == 0 and not served, timeout=MEET)
     except (RuntimeError, OSError) as error:
         why = str(error).strip().splitlines()[0]
-        raise UserError(f"rank {rank} found no place to meet at {host}:{port} ({why}): is the port taken, or the host "
-                        f"out of reach? Choose another --master-port.") from None  # fmt: skip
+        raise Passing(f"rank {rank} found no place to meet at {host}:{port} ({why}): is the port taken, or the host "
+                      f"out of reach? Choose another --master-port.") from None  # fmt: skip
     return dist.PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}", store)
 
 
@@ -219,9 +220,9 @@ def together(layout: Layout) -> Iterator[None]:
         if error is not None:
             raise error
         return
-    for rank, said in enumerate(gathered(layout, str(error) if error else None)):
-        if said is not None:
-            raise UserError(said if rank == 0 else f"rank {rank}: {said}")
+    for rank, found in enumerate(gathered(layout, error and (isinstance(error, Passing), str(error)))):
+        if found is not None:
+            raise (Passing if found[0] else UserError)(found[1] if rank == 0 else f"rank {rank}: {found[1]}")
 
 
 def gathered(layout: Layout, what) -> list:
@@ -229,7 +230,7 @@ def gathered(layout: Layout, what) -> list:
     if layout.world == 1:
         return [what]
     found = [None] * layout.world
-    dist.all_gather_object(found, what, group=layout.groups["save"])
+    dist.all_gather_object(found, what, group=layout.groups["notes"])
     return found
 
 
@@ -704,7 +705,8 @@ class StallWatch:
         """Step `step` begins, or something else that takes its time."""
         if self.layout.world == 1:
             return
-        self.step, self.doing, self.since, self.steps_here = step, doing, time.monotonic(), self.steps_here + 1
+        self.step, self.doing, self.since = step, doing, time.monotonic()
+        self.steps_here += doing == "train"
         self.layout.store.set(f"beat/{self.layout.rank}", json.dumps([step, doing]))
 
     def look(self) -> None:

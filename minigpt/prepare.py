@@ -34,6 +34,9 @@ def prepare(
     from the network, and files of your own with more text than `look_ahead_bytes`, go through the queue of corpus.py:
     then an unfinished folder is continued, too. The shards are the same on either way.
     """
+    for path in filter(None, (*config.text, config.val_text)):
+        if not is_remote(path) and Path(path).resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"{path} lies in the data folder {folder}, whose files are replaced: choose another --out.")
     limit = {"tokens": most_tokens} if most_tokens else {}
     state = begin(folder, {**asdict(config), "vocab_size": vocab_size, **limit})
     if state == "done":

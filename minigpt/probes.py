@@ -115,14 +115,14 @@ def checked(item: Item) -> Item:
 
 
 def score(model: GPT, tokenizer, items: Sequence[Item], layout: Layout = Layout(), greedy: bool = False,
-          rows: Rows | None = None) -> np.ndarray:  # fmt: skip
+          rows: Rows | None = None, each: Callable[[], object] = lambda: None) -> np.ndarray:  # fmt: skip
     """(options of all items, 3) float64: the log-probability of each option after its prefix in nats, its bytes, and
     with `greedy` whether each of its tokens is the model's likeliest (else 0).
 
     The prefix begins with <|endoftext|>. Prefix and option are turned into tokens together, as they would stand in a
     text; what all options of an item share in tokens is read, the rest is scored. Where both are longer than the
     context, the beginning of the prefix is cut off. Ranks share the work; each gets all of the result. Whoever asks the
-    same items again and again passes `rows`, their tokens.
+    same items again and again passes `rows`, their tokens. `each` is called before every forward pass, on all ranks.
     """
     rows = rows or item_tokens(tokenizer, items, model.config.context)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
@@ -130,6 +130,7 @@ def score(model: GPT, tokenizer, items: Sequence[Item], layout: Layout = Layout(
     batches = [order[i : i + together] for i in range(0, len(order), together)]
     found = np.zeros((len(rows), 3))
     for number in own_windows(list(range(len(batches))), layout):
+        each()
         batch = batches[max(number, 0)]  # -1: this rank has no batch left, and computes one along with the others
         inputs, targets = to_rows([rows[i] for i in batch], tokenizer.eot)
         nats = token_losses(model, inputs, targets)
@@ -184,7 +185,7 @@ def likeliest(model: GPT, inputs: np.ndarray, where: np.ndarray) -> np.ndarray:
 
 
 def probe(model: GPT, tokenizer, kind: str, items: Sequence[Item], layout: Layout = Layout(),
-          rows: Rows | None = None) -> dict:  # fmt: skip
+          rows: Rows | None = None, each: Callable[[], object] = lambda: None) -> dict:  # fmt: skip
     """{"kind", "items", "accuracy", "interval": [low, high], "chance", "groups": {name: the same}} of a probe.
 
     pairs     accuracy by the log-probability of the whole sentence
@@ -192,7 +193,7 @@ def probe(model: GPT, tokenizer, kind: str, items: Sequence[Item], layout: Layou
     cloze     the share of ends of which each token is the likeliest; "nats": the mean cost of an end
     Of options that tie, one is drawn: half a point for a tie of two. The interval is Wilson's, at 95 % (Wilson 1927).
     """
-    table = score(model, tokenizer, items, layout, greedy=kind == "cloze", rows=rows)
+    table = score(model, tokenizer, items, layout, greedy=kind == "cloze", rows=rows, each=each)
     parts = np.split(table, np.cumsum([len(item.options) for item in items])[:-1])
     marks = [outcome(kind, item, part, model.config.vocab_size) for item, part in zip(items, parts)]
     groups = {name: summary([mark for mark, item in zip(marks, items) if item.group == name])

@@ -26,7 +26,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -124,7 +124,8 @@ class Training:
     """Whether this process was asked to stop."""
     watch: parallel.StallWatch | None = None
     owed: bool = False
-    """Whether the evaluation that step `step` ends with was interrupted, and is to be made up for."""
+    """Whether the next start is to begin with the evaluation that follows step `step`: it was interrupted, or decides
+    that the run ends there."""
 
     @property
     def pieces(self) -> list[tuple[Tensor, Tensor]]:
@@ -348,7 +349,9 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
             say(f"out of memory: trying {t.micro_batch} sequences at once")
     c, context = t.config.train, t.config.model.context
     evaluation = eval_seconds * min(t.val.windows * context, c.eval_tokens)
-    t.reserve += eval_seconds * t.val.windows * context
+    t.reserve += max(parallel.gathered(t.layout, eval_seconds * t.val.windows * context))
+    if c.max_cost and (cost := t.reserve / 3600 * c.price) > c.max_cost:
+        raise UserError(f"the final evaluation alone would cost about ${cost:,.2f}: raise --max-cost or hold out less.")
     if not (needs_horizon and c.time_limit):
         return say(forecast(t, step_seconds))
     left = c.time_limit - t.reserve - (time.perf_counter() - t.started)
@@ -392,10 +395,10 @@ def rehearse(t: Training) -> tuple[float, float]:
     for optimizer, state in saved:
         optimizer.load_state_dict(state)
     t.scaler.load_state_dict(scaler)
+    evaluate_step(t, 4096)  # the first is slow
     start = time.perf_counter()
     evaluate_step(t, 4096)
-    evaluate_step(t, 4096)  # twice: the first is slow, which makes the estimate a cautious one
-    return min(times[1:]), (time.perf_counter() - start) / 8192
+    return min(times[1:]), (time.perf_counter() - start) / min(4096, t.val.windows * t.config.model.context)
 
 
 # ---- one step --------------------------------------------------------------------------------------------------------
@@ -498,8 +501,8 @@ def choices_step(t: Training) -> dict[str, dict]:
     found = {}
     with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
         for name, (items, rows) in t.choices.items():
-            alive(t, f"choices {name}")
-            found[name] = probe(t.model, t.tokenizer, "choices", items, t.layout, rows)
+            each = partial(alive, t, f"choices {name}")
+            found[name] = probe(t.model, t.tokenizer, "choices", items, t.layout, rows, each)
     return {name: {key: value for key, value in row.items() if key != "groups"} for name, row in found.items()}
 
 
@@ -574,7 +577,11 @@ def save(t: Training, wait: bool = True) -> Path:
 def saved(t: Training) -> Path | None:
     """Wait for the checkpoint that is being written, if one is; OSError on all ranks if it could not be."""
     saving, t.saving = t.saving, None
-    return saving.result() if saving is not None else None
+    if saving is None:
+        return None
+    while t.watch is not None and wait([saving], timeout=1).not_done:
+        t.watch.beat(t.step, "save")
+    return saving.result()
 
 
 def data_hashes(t: Training) -> list[str]:
@@ -680,6 +687,8 @@ class Metrics:
         if not self.writes:
             return
         rows = [row for row in read_metrics(self.file) if row["step"] <= t.step and not row.get("final")]
+        if t.owed:  # an earlier start has made up for it, and was killed before it could save
+            rows = [row for row in rows if row["step"] < t.step or "train_loss" in row]
         write_atomic(self.file, "".join(json.dumps(row) + "\n" for row in rows))
 
     def log(self, row: dict | None) -> dict:
@@ -777,7 +786,7 @@ def loop(t: Training, say: Callable[[str], None]) -> str | None:
     quiet = None if t.layout.leads else True
     bar = tqdm(total=t.steps, initial=t.step, unit="step", disable=quiet, dynamic_ncols=True)
     tell = bar.write if t.layout.leads else say
-    saved_step, counts, alone = -1, None, t.layout.world == 1
+    saved_step, counts, alone = t.step or -1, None, t.layout.world == 1  # where it goes on it was saved
     reason = take_stock(t, metrics, tell) if t.owed else None
     while t.step < t.steps and reason is None:
         t.watch.beat(t.step)
@@ -824,6 +833,7 @@ def loop(t: Training, say: Callable[[str], None]) -> str | None:
     bar.close()
     if saved_step != t.step:
         try_to_save(t, say)
+    t.owed = False
     return reason
 
 
@@ -853,7 +863,8 @@ def take_stock(t: Training, metrics: Metrics, tell: Callable[[str], None]) -> st
         return None
     tell(f"step {t.step:>6,}   val_bpb {rows['val']['val_bpb']:.4f}   {t.seconds:.0f} s")
     end_if_above(t, rows["val"]["val_loss"], tell)
-    return "target" if rows["val"]["val_bpb"] <= c.target_bpb else None
+    t.owed = rows["val"]["val_bpb"] <= c.target_bpb  # another start, after an interruption, is to find that as well
+    return "target" if t.owed else None
 
 
 def start_profile(t: Training, say: Callable[[str], None]):
@@ -984,7 +995,8 @@ def write_status(t: Training, status: str, reason: str = "", retry: bool = False
 def git(*args: str) -> str | None:
     """What git says about the package's folder; None where there is no git."""
     with suppress(OSError):
-        done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True)
+        done = subprocess.run(["git", "-C", Path(__file__).parent, *args], capture_output=True, text=True,
+                              stdin=subprocess.DEVNULL)  # fmt: skip
         return done.stdout.strip()
 
 

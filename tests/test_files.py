@@ -62,6 +62,14 @@ def test_a_parent_that_is_killed_takes_its_children_along(tmp_path):
     assert gone(int(leaf.name))
 
 
+def test_started_by_hand_there_is_no_parent_to_end_with():
+    code = f"{ENDS}; import time; time.sleep(1); print('done')"
+    command = [sys.executable, "-c", code]
+    for stdin in (subprocess.DEVNULL, None):
+        done = subprocess.run(command, env=child_environment(), stdin=stdin, capture_output=True, text=True)
+        assert done.stdout == "done\n" or stdin is None, done.stderr
+
+
 def gone(pid: int, seconds: float = 20) -> bool:
     """Whether a process is over, or soon will be."""
     deadline = time.monotonic() + seconds

@@ -71,7 +71,7 @@ def test_the_command_again_finds_all_done_and_keeps_the_only_copy(once):
 
 
 @pytest.mark.parametrize("flags, outcome, starts", [
-    (("--price", 1e7, "--max-cost", 0.001), "preempted: cost limit", 1),  # no use in going on
+    (("--steps", 9999, "--price", 3600, "--max-cost", 9), "preempted: cost limit", 1),  # no use in going on
     (("--batch-tokens", 24 * 7), "failed: UserError: a batch of 7 sequences cannot be shared equally", 1),
     (("--tp", 3), "failed: UserError: --tp 3 does not divide the 2 ranks", 1),  # found before ranks meet
     (("--save-evry", 5), "failed: UserError: unknown flag --save-evry", 1),
@@ -113,14 +113,16 @@ def test_settings_that_are_missing(tmp_path, settings, sentence):
 
 
 STUB = """#!/usr/bin/env bash
-# stands in for Python: prepare fails or hangs as told, and training is done at once
+# stands in for Python: prepare and training fail or hang as told, or are done at once
 case "$*" in
     *"minigpt prepare"*)
         echo x >>"$RUN/prepared"
         {prepare}
         mkdir -p "$DATA"; touch "$DATA/manifest.json" ;;
     *"minigpt doctor"* | *to_hf*) ;;
-    *distributed.run*) echo '{{"status": "done"}}' >"$RUN/status.json" ;;
+    *distributed.run*)
+        {train}
+        echo '{{"status": "done"}}' >"$RUN/status.json" ;;
     *) exec {python} "$@" ;;
 esac
 """
@@ -148,9 +150,20 @@ def test_a_signal_ends_prepare_and_keeps_the_machine(tmp_path):
     assert not (tmp_path / "over").exists() and (tmp_path / "run" / "prepared").read_text().count("x") == 1
 
 
-def stubbed(folder: Path, prepare: str) -> dict:
+@pytest.mark.parametrize("earlier", ["done", "preempted"])
+def test_what_an_earlier_start_has_left_is_not_the_outcome(tmp_path, earlier):
+    """Ranks that do not meet, since another host is late, say nothing."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "status.json").write_text(json.dumps({"status": earlier, "retry": False}))
+    train = 'echo x >>"$RUN/tried"; [ "$(wc -l <"$RUN/tried")" -gt 2 ] || exit 1'
+    done = launched(tmp_path / "run", **stubbed(tmp_path, "true", train), PAUSE=0)
+    assert done.returncode == 0 and (tmp_path / "over").read_text() == "done\n", done.stderr
+    assert (tmp_path / "run" / "tried").read_text().count("x") == 3
+
+
+def stubbed(folder: Path, prepare: str, train: str = "true") -> dict:
     """Settings with which launch/run.sh meets STUB in the place of Python."""
-    (folder / "python").write_text(STUB.format(prepare=prepare, python=sys.executable))
+    (folder / "python").write_text(STUB.format(prepare=prepare, train=train, python=sys.executable))
     (folder / "python").chmod(0o755)
     return dict(PYTHON=folder / "python", DATA=folder / "data", ON_DONE=f'echo "$OUTCOME" >{folder}/over')
 

@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,10 +20,10 @@ from conftest import small_disk
 from parallel_ranks import LAYOUTS, MODERN, PARTS, RECIPES, STEPS, TRADED
 from safetensors.torch import load_file
 
-from minigpt import GPT, ModelConfig, UserError, train_bpe
+from minigpt import GPT, ModelConfig, UserError, parallel, train_bpe
 from minigpt.classroom import on_ranks
 from minigpt.checkpoint import list_checkpoints, load_checkpoint
-from minigpt.config import TrainConfig
+from minigpt.config import Passing, TrainConfig
 from minigpt.files import child_environment
 from minigpt.parallel import (Layout, StallWatch, check_copies, gradient_bytes, meeting_point, mesh_sizes, must_agree,
                               name_stragglers, place, own_windows, together)  # fmt: skip
@@ -338,6 +339,27 @@ def wait_for_step(out: Path, step: int, process: subprocess.Popen) -> None:
 
 def same_bits(a: dict, b: dict) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("kind", [UserError, Passing])
+def test_a_mistake_of_one_rank_stays_what_it_is(monkeypatch, kind):
+    """Whether trying again is of use is for all to know."""
+    monkeypatch.setattr(parallel, "gathered", lambda layout, what: [None, what])
+    with pytest.raises(UserError, match="^rank 1: no network$") as caught, together(Layout(sizes=(2, 1, 1))):
+        raise kind("no network")
+    assert type(caught.value) is kind
+
+
+def test_only_steps_end_the_patience_of_the_first_ones():
+    """A rank that evaluates before its first step, having to make up for it, may still have to compile."""
+    layout = Layout(sizes=(2, 1, 1), store=SimpleNamespace(set=lambda *_: None))
+    watch = StallWatch(layout, 100.0)
+    for n in range(5):
+        watch.beat(n, "evaluate")
+    assert watch.steps_here == 0
+    watch.beat(5)
+    assert watch.steps_here == 1
+    watch.close()
 
 
 def test_mistakes_end_all_ranks_with_one_sentence(data, tmp_path):

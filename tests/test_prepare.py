@@ -105,6 +105,18 @@ def test_blank_text_is_refused(tmp_path):
         prepare(DataConfig(text=(str(tmp_path / "blank.txt"),)), tmp_path / "data", 300, say=silent)
 
 
+@pytest.mark.parametrize("inside", ["downloads", "downloads/a.txt", "."])
+def test_text_in_the_data_folder_itself_is_not_swept_away(tmp_path, inside):
+    """What is downloaded lies there for a while, and is then deleted."""
+    file = tmp_path / "data" / "downloads" / "a.txt"
+    file.parent.mkdir(parents=True)
+    file.write_text("word " * 400)
+    for _ in range(2):
+        with pytest.raises(UserError, match="lies in the data folder"):
+            prepare(DataConfig(text=(str(tmp_path / "data" / inside),)), tmp_path / "data", 300, say=silent)
+    assert file.exists()
+
+
 def test_a_model_of_gpt2s_vocabulary_takes_no_other_unless_told(tmp_path, capfd):
     file, _ = many(tmp_path, 30)
     prepare(DataConfig(text=(str(file),)), tmp_path / "data", 300, say=silent)

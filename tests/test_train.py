@@ -4,6 +4,7 @@ import json
 import math
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ import torch.nn.functional as F
 from conftest import small_disk
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from minigpt import checkpoint, train
+from minigpt import checkpoint, probes, train
 from minigpt.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError
 from minigpt.model import GPT
 from minigpt.optim import learning_rate
@@ -227,6 +228,43 @@ def test_interrupted_in_an_evaluation(text, tmp_path, question, step):
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
 
 
+def test_what_was_made_up_for_is_not_told_twice(text, tmp_path):
+    """A start that makes up for an evaluation is killed before it can save."""
+    config = tiny(text, tmp_path / "cut", resume=True)
+    run(config, stop=true_from(5))
+    shutil.copytree(tmp_path / "cut/checkpoints", tmp_path / "then")
+    run(config, stop=true_from(4))
+    assert [row["step"] for row in rows_of(tmp_path / "cut") if "val_bpb" in row] == [4]
+    shutil.rmtree(tmp_path / "cut/checkpoints")
+    shutil.move(tmp_path / "then", tmp_path / "cut/checkpoints")
+    run(config)
+    run(tiny(text, tmp_path / "whole"))
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_interrupted_on_target(text, tmp_path):
+    """The run has reached its target, and is told to stop in the final evaluation: the next start ends there, too."""
+    config = tiny(text, tmp_path / "cut", resume=True, target_bpb=2.4)
+    status = run(config, stop=true_from(8 + 3)).status
+    assert (status["status"], status["reason"], status["step"]) == ("preempted", "interrupted", 8)
+    assert run(config).summary["reason"] == "target"
+    run(tiny(text, tmp_path / "whole", target_bpb=2.4))
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_asked_to_stop_between_questions(text, tmp_path, monkeypatch):
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"prefix": "the sea was", "options": ["calm", "someone"], "answer": 0}\n' * 6)
+    t = train.setup(tiny(text, tmp_path / "run", choices=(str(asked),)), say=silent)
+    t.batches.close()
+    monkeypatch.setattr(probes, "BATCH_TOKENS", 1)
+    t.stop = true_from(9)
+    with pytest.raises(train.Interrupted):
+        train.choices_step(t)
+    t.stop = true_from(13)  # a batch an option here, 12 in all
+    train.choices_step(t)
+
+
 def test_questions_are_turned_into_tokens_once(text, tmp_path, monkeypatch):
     asked = tmp_path / "asked.jsonl"
     asked.write_text('{"prefix": "the sea was", "options": ["calm", "someone"], "answer": 0}\n' * 3)
@@ -268,6 +306,11 @@ def test_what_was_lost_is_paid_for(text, tmp_path):
     file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": 3 * 3600.0}))
     s = run(config).status
     assert (s["status"], s["reason"], s["retry"], s["step"]) == ("preempted", "cost limit", False, 6)
+
+
+def test_a_limit_that_the_final_evaluation_alone_exceeds(text, tmp_path):
+    with pytest.raises(UserError, match="final evaluation alone would cost"):
+        run(tiny(text, tmp_path / "run", price=1.0, max_cost=1e-6))
 
 
 @pytest.mark.parametrize("flag", [{"price": 1.0}, {"time_limit": 99.0}])
@@ -509,9 +552,9 @@ def test_a_rehearsal_leaves_no_trace(text, tmp_path):
 def test_target_and_cost_end_a_run(text, tmp_path):
     done = run(tiny(text, tmp_path / "target", steps=400, target_bpb=6.0))
     assert done.status["status"] == "done" and done.summary["reason"] == "target" and done.summary["steps"] < 400
-    stopped = run(tiny(text, tmp_path / "cost", steps=4000, price=3600.0, max_cost=1.0))  # a dollar a second
+    stopped = run(tiny(text, tmp_path / "cost", steps=4000, price=3600.0, max_cost=4.0))  # a dollar a second
     assert stopped.status["status"] == "preempted" and "cost" in stopped.status["reason"]
-    again = run(tiny(text, tmp_path / "cost", steps=4000, price=3600.0, max_cost=1.0, resume=True))
+    again = run(tiny(text, tmp_path / "cost", steps=4000, price=3600.0, max_cost=4.0, resume=True))
     assert again.status["step"] <= stopped.status["step"] + 1  # what earlier starts spent counts
 
 

@@ -226,9 +226,10 @@ def _hub(place: str, verb: str) -> Iterator[ModuleType]:
     except Exception as error:
         while error.__cause__:
             error = error.__cause__
-        kind = UserError if getattr(error, "response", None) is not None else Passing  # the server has answered
-        raise kind(f"{place} cannot be {verb}: {_sentence(error)} Check its name, the network, and whether you may "
-                   "read it (`hf auth login`).") from None  # fmt: skip
+        code = getattr(getattr(error, "response", None), "status_code", 503)
+        raise (UserError if 400 <= code < 500 and code not in LATER else Passing)(
+            f"{place} cannot be {verb}: {_sentence(error)} Check its name, the network, and whether you may read it "
+            "(`hf auth login`).") from None  # fmt: skip
 
 
 def _from_hub(place: str, target: Path) -> dict:
