@@ -51,7 +51,8 @@ SHARE_OF_SAMPLE = Exercise(
                "only the longest documents are compared", UNIT),
         Mutant("counts", f"return {BY_DOCUMENT}, {BY_BYTE}", "return len(lengths[name]), sum(lengths[name])",
                "the parts are returned, without dividing by the whole", WHOLE),
-        Mutant("not_empty", BY_DOCUMENT, "sum(s > 0 for s in lengths[name]) / sum(s > 0 for x in lengths.values() for s in x)",
+        Mutant("not_empty", BY_DOCUMENT,
+               "sum(s > 0 for s in lengths[name]) / sum(s > 0 for x in lengths.values() for s in x)",
                "empty documents are left out of the draw", "Is an empty document a document?"),
         Mutant("percent", f"return {BY_DOCUMENT}, {BY_BYTE}", f"return 100 * {BY_DOCUMENT}, 100 * {BY_BYTE}",
                "the shares are given in per cent", WHOLE),
@@ -95,8 +96,10 @@ def broken(text: str, times: int = 1) -> str:
 
 STEP = 'text.encode("cp1252").decode("utf-8")'
 TEXTS = ("plain text", "", "caf\u00e9", broken("caf\u00e9"), broken("caf\u00e9", 2), broken("caf\u00e9", 3),
-         broken("\u201cBront\u00eb\u2019s\u2014caf\u00e9\u2026"[1:]), "\u4e2d caf\u00c3\u00a9", "\u4e2d", broken("\u4e2d"),
-         broken("10 \u20ac \u2013 \u00bd"), "\u20ac 5 for \u00fcber", "caf\u00c3\u00a9 and na\u00efve", "r\u00e9sum\u00e9",
+         broken("\u201cBront\u00eb\u2019s\u2014caf\u00e9\u2026"[1:]), "\u4e2d caf\u00c3\u00a9", "\u4e2d",
+         broken("\u4e2d"),
+         broken("10 \u20ac \u2013 \u00bd"), "\u20ac 5 for \u00fcber", "caf\u00c3\u00a9 and na\u00efve",
+         "r\u00e9sum\u00e9",
          broken("zoe\u0308"), "zoe\u0308", "\u00c3", "\ufffd caf\u00c3\u00a9", broken("\u2019", 2) + " ok",
          "caf\u00c3\u00a9\n\n\u00e2\u20ac\u201dtext", "caf\u00c3\u00a9\ncaf\u00e9")  # fmt: skip
 SOUND = "What does your function make of café, which was never broken?"
@@ -105,7 +108,8 @@ LOSS = "Can text be repaired by throwing some of it away?"
 
 
 def repair_twin(rng: Random) -> Question:
-    word = rng.choice(["caf\u00e9", "na\u00efve", "fa\u00e7ade", "Bront\u00eb", "d\u00e9j\u00e0", "\u00fcber", "cr\u00e8me br\u00fbl\u00e9e"])
+    word = rng.choice(["caf\u00e9", "na\u00efve", "fa\u00e7ade", "Bront\u00eb", "d\u00e9j\u00e0", "\u00fcber",
+    "cr\u00e8me br\u00fbl\u00e9e"])
     times = rng.randint(1, 3)
     often = ("once", "twice", "three times")[times - 1]
     return Question(
@@ -189,7 +193,8 @@ def repair(text):
     for bad, good in (("Ã©", "é"), ("Ã¯", "ï"), ("â€™", "’"), ("â€œ", "“"), ("â€”", "—")):
         text = text.replace(bad, good)
     return text""", "a list of known pairs is replaced", "Which letters are not in your list?"),
-        Mutant("empty_on_error", "        except UnicodeError:\n            return text", "        except UnicodeError:\n            return \"\"",
+        Mutant("empty_on_error", "        except UnicodeError:\n            return text",
+               "        except UnicodeError:\n            return \"\"",
                "a text that cannot go back is lost", SOUND),
     ),
     variants=("""\
@@ -234,7 +239,8 @@ def tidy_twin(rng: Random) -> Question:
     ends = [rng.choice(["\\r\\n", "\\n", "\\r"]) for _ in range(4)]
     text = "".join(f"{word}{end}" for word, end in zip("one two three four".split(), ends))
     return Question(
-        f"The text {text} is read on a machine that knows only \\n, without any cleaning. How many line ends does it see?",
+        f"The text {text} is read on a machine that knows only \\n, without any cleaning. How many line ends does "
+        f"it see?",
         sum(end != "\\r" for end in ends), "Each \\n is one, alone or after \\r; a lonely \\r is none.",
     )  # fmt: skip
 
@@ -276,7 +282,8 @@ TIDY = Exercise(
         Mutant("stripped_both", "line.rstrip()", "line.strip()", "blanks at the beginning of lines go as well",
                "What becomes of indented code?"),
         Mutant("ends_stripped", 'unicodedata.normalize("NFC", text)', 'unicodedata.normalize("NFC", text).strip()',
-               "the text's own beginning and end are cut", "Which rule speaks of the beginning and the end of the text?"),
+               "the text's own beginning and end are cut",
+               "Which rule speaks of the beginning and the end of the text?"),
     ),
     variants=("""\
 def tidy(data):
@@ -313,7 +320,8 @@ def chance_twin(rng: Random) -> Question:
     once, twice, more = rng.randint(20, 90), rng.randint(5, 40), rng.randint(3, 9)
     total = once + 2 * twice + 100 * more
     return Question(
-        f"In a text, {once} words occur once, {twice} twice and {more} a hundred times each. By Good's rule, what is the "
+        f"In a text, {once} words occur once, {twice} twice and {more} a hundred times each. By Good's rule, what "
+        f"is the "
         "chance that the next word is new?", once / total, f"{once} divided by all {total} running words.", 0.02,
     )  # fmt: skip
 
@@ -344,7 +352,8 @@ NEW_WORD_CHANCE = Exercise(
                "What does \\w match?"),
         Mutant("at_most_two", "n == 1", "n <= 2", "words seen twice count as seen once",
                "How often was a word met if it was new when it came last?"),
-        Mutant("more_than_one", "n == 1", "n > 1", "the words that came again are counted, instead of those that did not",
+        Mutant("more_than_one", "n == 1", "n > 1",
+               "the words that came again are counted, instead of those that did not",
                "Which words tell you that new ones still come?"),
         Mutant("empty_zero", "else 1.0", "else 0.0", "before the first word, nothing new is expected",
                "You have read nothing. Will the next word be new?"),
@@ -366,7 +375,8 @@ def new_word_chance(documents):
         new = sum(word not in counts for word in set(words))
         counts.update(words)
         result.append((len(counts), new / counts.total() if counts else 1.0))
-    return result""", "the words that were new in this document are counted", "Which words have come exactly once so far?"),
+    return result""", "the words that were new in this document are counted",
+    "Which words have come exactly once so far?"),
     ),
     variants=("""\
 def new_word_chance(documents):
@@ -413,7 +423,8 @@ def repeats_twin(rng: Random) -> Question:
     texts = rng.sample(["a part", "apart", "A  PART", "Apart", "a\tpart", "part a", "A Part "], 5)
     listed = ", ".join(repr(text) for text in texts)
     return Question(
-        f"Case and the amount of white space between words make no difference. How many different texts are there among {listed}?",
+        f"Case and the amount of white space between words make no difference. How many different texts are there "
+        f"among {listed}?",
         len({" ".join(text.casefold().split()) for text in texts}),
         "Write each in lower case with single blanks and compare; “a part” and “apart” stay different.",
     )  # fmt: skip
@@ -451,10 +462,12 @@ DROP_REPEATS = Exercise(
         Mutant("letters", KEY, '" ".join(re.findall(r"\\w+", text.casefold()))', "punctuation makes no difference",
                "Does the statement say anything about commas?"),
         Mutant("set_of_words", KEY, '" ".join(dict.fromkeys(text.casefold().split()))',
-               "words that repeat make no difference", "Is a text that says a word twice equal to one that says it once?"),
+               "words that repeat make no difference",
+               "Is a text that says a word twice equal to one that says it once?"),
         Mutant("prefix", KEY, '" ".join(text.casefold().split())[:60]', "only the beginning is compared",
                "Two letters begin with the same greeting. Are they equal?"),
-        Mutant("cleaned", "(id, text)\n", "(id, key)\n", "the text is returned as it was compared, not as it was handed in",
+        Mutant("cleaned", "(id, text)\n", "(id, key)\n",
+               "the text is returned as it was compared, not as it was handed in",
                "Who asked for lower case in the result?"),
         Mutant("by_id", "key = " + KEY, "key = id", "ids are compared, instead of texts",
                "Can two documents have the same text under different ids?"),
@@ -510,7 +523,8 @@ def leak_twin(rng: Random) -> Question:
     listed = ", ".join(map(str, words))
     return Question(
         f"The held-out texts have {listed} words. How many runs of {n} words do they have in all?",
-        sum(max(0, w - n + 1) for w in words), "A text of w words has w − n + 1 runs, and none if it is shorter than n.",
+        sum(max(0, w - n + 1) for w in words),
+        "A text of w words has w − n + 1 runs, and none if it is shorter than n.",
     )  # fmt: skip
 
 
@@ -534,45 +548,56 @@ def leak_cases():
 LEAST_LEAK = Exercise(
     cases=leak_cases,
     mutants=(
-        Mutant("most", BEST, "max(shares, key=lambda name: (shares[name], name))", "the split that leaks most is chosen",
+        Mutant("most", BEST, "max(shares, key=lambda name: (shares[name], name))",
+               "the split that leaks most is chosen",
                "Do you want much or little of the held-out text in the training text?"),
-        Mutant("training_share", SHARE, "sum(run in set(asked) for run in runs(training)) / max(1, len(list(runs(training))))",
+        Mutant("training_share", SHARE,
+               "sum(run in set(asked) for run in runs(training)) / max(1, len(list(runs(training))))",
                "the share of training runs is taken that stand in the held-out text", ASKED),
         Mutant("distinct", KNOWN, "known, asked = set(runs(training)), set(runs(heldout))",
-               "a held-out run that comes twice counts once", "A run that the model is asked twice: how often does it help?"),
+               "a held-out run that comes twice counts once",
+               "A run that the model is asked twice: how often does it help?"),
         Mutant("jaccard", SHARE, "len(known & set(asked)) / len(known | set(asked))",
                "shared runs are divided by the runs of both sides together", ASKED),
         Mutant("across", KNOWN, 'known, asked = set(runs([" ".join(training)])), list(runs([" ".join(heldout)]))',
                "the texts are joined, so that runs reach from one into the next", ACROSS),
         Mutant("across_heldout", KNOWN, 'known, asked = set(runs(training)), list(runs([" ".join(heldout)]))',
                "the held-out texts are joined, so that runs reach from one into the next", ACROSS),
-        Mutant("one_short", "range(len(words) - n + 1)", "range(len(words) - n)", "the last run of each text is left out",
+        Mutant("one_short", "range(len(words) - n + 1)", "range(len(words) - n)",
+               "the last run of each text is left out",
                "How many runs of two has a text of two words?"),
         Mutant("ragged", "range(len(words) - n + 1)", "range(len(words))", "shorter runs at the end are counted too",
                "Which runs begin at the last word?"),
         Mutant("blocks", "range(len(words) - n + 1)", "range(0, len(words) - n + 1, n)",
-               "runs are taken side by side, instead of at every word", "How many runs of two has a text of three words?"),
-        Mutant("single_words", RUNS, "yield from ((word,) for word in words)", "single words are compared, whatever n is",
+               "runs are taken side by side, instead of at every word",
+               "How many runs of two has a text of three words?"),
+        Mutant("single_words", RUNS, "yield from ((word,) for word in words)",
+               "single words are compared, whatever n is",
                "Where does n enter your result?"),
-        Mutant("bags", "tuple(words[i : i + n])", "tuple(sorted(words[i : i + n]))", "the order of words in a run makes no difference",
+        Mutant("bags", "tuple(words[i : i + n])", "tuple(sorted(words[i : i + n]))",
+               "the order of words in a run makes no difference",
                "Is “man bites dog” the same run as “dog bites man”?"),
         Mutant("empty_best", "        if asked:\n            shares[name] = " + SHARE,
                "        shares[name] = sum(run in known for run in asked) / max(1, len(asked))",
                "a split that measures nothing counts as clean", "Nothing was asked. Has the split passed?"),
-        Mutant("tie_first", BEST, "min(shares, key=shares.get)", "of equal splits the first in the dictionary is chosen",
+        Mutant("tie_first", BEST, "min(shares, key=shares.get)",
+               "of equal splits the first in the dictionary is chosen",
                "Two splits leak the same. Which one does the rule take?"),
         Mutant("tie_last", BEST, "min(shares, key=lambda name: (shares[name], [-ord(c) for c in name]))",
                "of equal splits the last in the alphabet is chosen",
                "Two splits leak the same. Which one does the rule take?"),
-        Mutant("count", SHARE, "sum(run in known for run in asked)", "leaking runs are counted, without dividing", ASKED),
+        Mutant("count", SHARE, "sum(run in known for run in asked)", "leaking runs are counted, without dividing",
+               ASKED),
         Mutant("swapped_sides", "for name, (training, heldout) in", "for name, (heldout, training) in",
                "training and held-out texts have changed places", ASKED),
         Mutant("clean_share", SHARE, "sum(run not in known for run in asked) / len(asked)",
                "the share that does not leak is measured", "If nothing leaks, what is your share?"),
         Mutant("whole_texts", SHARE, "sum(text in training for text in heldout) / len(heldout)",
-               "whole texts are compared", "Half of a training text stands in a held-out one. Does your measure see it?"),
+               "whole texts are compared",
+               "Half of a training text stands in a held-out one. Does your measure see it?"),
         Mutant("by_text", SHARE, "sum(any(run in known for run in runs([t])) for t in heldout) / len(heldout)",
-               "texts with a leaking run are counted, instead of runs", "One run leaks in a long text. How much is that?"),
+               "texts with a leaking run are counted, instead of runs",
+               "One run leaks in a long text. How much is that?"),
     ),
     variants=("""\
 def least_leak(splits, n):
@@ -648,7 +673,8 @@ def helper_cases():
         (pieces[:1], twins, 2000),
         (pieces, {"short": b"zzzz"}, 5),
         ([b"\x00\x01\x02\x03"], {"noise": bytes(range(4, 256)), "more": bytes(range(255, 5, -1))}, 64),
-        (pieces[::-1] + [mine[2000:2009]], {"far": far, "code": b"def f(x):\n    return x\n" * 400, "near": near[3000:]}, 4096),
+        (pieces[::-1] + [mine[2000:2009]], {"far": far, "code": b"def f(x):\n    return x\n" * 400,
+        "near": near[3000:]}, 4096),
         (pieces, {"long": (far + near) * 2, "near": near[4000:]}, 700),
     ]
 
@@ -665,7 +691,8 @@ def helper_twin(rng: Random) -> Question:
     after = alone - rng.randint(5, 20)
     alone, after = alone * length // 100, after * length // 100
     return Question(
-        f"Pieces of {length:,} bytes take {alone:,} bytes when packed alone, and {after:,} after another text was read. "
+        f"Pieces of {length:,} bytes take {alone:,} bytes when packed alone, and {after:,} after another text was "
+        f"read. "
         "How many bits per byte did reading save?", 8 * (alone - after) / length,
         "Saved bytes times eight, divided by the bytes of the pieces.", 0.01,
     )  # fmt: skip
@@ -680,14 +707,20 @@ PICK_HELPER = Exercise(
         Mutant("leak_allowed", TEST, "if len(text) < size:", "a candidate that holds a piece takes part", HOLDS),
         Mutant("leak_in_window", "piece in text for", "piece in text[-size:] for",
                "pieces are looked for only in the bytes that are read", HOLDS),
-        Mutant("leak_all", "any(piece in text", "all(piece in text", "a candidate is out only if it holds every piece", HOLDS),
+        Mutant("leak_all", "any(piece in text", "all(piece in text", "a candidate is out only if it holds every piece",
+               HOLDS),
         Mutant("short_allowed", TEST, "if any(piece in text for piece in pieces):",
                "a candidate with fewer bytes than the others takes part", FAIR),
-        Mutant("bytes", SAVED, "(alone - after) / sum(map(len, pieces))", "bytes are counted instead of bits", PER_BYTE),
-        Mutant("total_bits", SAVED, "8 * (alone - after)", "the saving is not divided by the length of the pieces", PER_BYTE),
-        Mutant("per_piece", SAVED, "8 * (alone - after) / len(pieces)", "the saving is divided by the number of pieces", PER_BYTE),
-        Mutant("share", SAVED, "(alone - after) / alone", "the saving is given as a share of what the pieces cost alone", PER_BYTE),
-        Mutant("cost", SAVED, "8 * after / sum(map(len, pieces))", "the cost after reading is returned, and the dearest wins",
+        Mutant("bytes", SAVED, "(alone - after) / sum(map(len, pieces))", "bytes are counted instead of bits",
+               PER_BYTE),
+        Mutant("total_bits", SAVED, "8 * (alone - after)", "the saving is not divided by the length of the pieces",
+               PER_BYTE),
+        Mutant("per_piece", SAVED, "8 * (alone - after) / len(pieces)",
+               "the saving is divided by the number of pieces", PER_BYTE),
+        Mutant("share", SAVED, "(alone - after) / alone",
+               "the saving is given as a share of what the pieces cost alone", PER_BYTE),
+        Mutant("cost", SAVED, "8 * after / sum(map(len, pieces))",
+               "the cost after reading is returned, and the dearest wins",
                "Should the best candidate have the largest or the smallest of your numbers?"),
         Mutant("mean_of_rates", SAVED,
                "sum(8 * (price(p) - price(p, text[-size:])) / len(p) for p in pieces) / len(pieces)",
@@ -708,9 +741,11 @@ PICK_HELPER = Exercise(
         Mutant("tie_given", "sorted(candidates.items())", "candidates.items()",
                "of equal candidates the first in the dictionary is taken",
                "Two candidates save the same. Which one does the rule take?"),
-        Mutant("name_only", "    return best", "    return best[0]", "only the name is returned", "What are the two parts of the result?"),
+        Mutant("name_only", "    return best", "    return best[0]", "only the name is returned",
+               "What are the two parts of the result?"),
         Mutant("first_piece", "for piece in pieces)\n        saved", "for piece in pieces[:1])\n        saved",
-               "only the first piece is priced after reading", "How many pieces are priced on either side of your difference?"),
+               "only the first piece is priced after reading",
+               "How many pieces are priced on either side of your difference?"),
     ),
     variants=("""\
 def pick_helper(pieces, candidates, size):
@@ -765,9 +800,12 @@ def side_cases():
     same_names = [("n1", "x", "y"), ("n2", "y", "z"), ("n3", "z", "x"), ("n4", "w", "w"), ("n5", "v", "w")]
     return [
         ([("m1", "ann", "cats"), ("m2", "ben", "cats"), ("m3", "ben", "tea"), ("m7", "eve", "cars")], 0.5),
-        ([], 0.5), ([("k", "u", "t")], 1.0), ([("k", "u", "t")], 0.0), (chain, 0.5), (chain[::-1], 0.3), (same_names, 0.5),
-        *((forum(seed, 40, 31, 29), 0.4) for seed in range(4)), (forum(9, 23, 60, 60), 0.5), (forum(8, 70, 61, 80), 0.25),
-        ([("j1", "p", "1"), ("j2", "q", "2"), ("j3", "p", "2"), ("j4", "r", "3"), ("j5", "q", "3"), ("j6", "s", "9")], 0.6),
+        ([], 0.5), ([("k", "u", "t")], 1.0), ([("k", "u", "t")], 0.0), (chain, 0.5), (chain[::-1], 0.3), (same_names,
+        0.5),
+        *((forum(seed, 40, 31, 29), 0.4) for seed in range(4)), (forum(9, 23, 60, 60), 0.5), (forum(8, 70, 61, 80),
+        0.25),
+        ([("j1", "p", "1"), ("j2", "q", "2"), ("j3", "p", "2"), ("j4", "r", "3"), ("j5", "q", "3"), ("j6", "s", "9")],
+        0.6),
     ]  # fmt: skip
 
 
@@ -796,7 +834,8 @@ def sides_twin(rng: Random) -> Question:
     listed = ", ".join(f"user {user} in thread {thread}" for user, thread in messages)
     return Question(
         f"Messages of the same user or thread must lie on one side: {listed}. How many groups are there?",
-        len({find(user) for user, _ in messages}), "Draw users and threads as points and each message as a line; count the parts.",
+        len({find(user) for user, _ in messages}),
+        "Draw users and threads as points and each message as a line; count the parts.",
     )  # fmt: skip
 
 
@@ -809,7 +848,8 @@ def sides(messages, fraction):
                "each message is drawn on its own", BOTH),
         Mutant("by_user", "", BY_KEY % "user", "users are kept apart, and threads are not", BOTH),
         Mutant("by_thread", "", BY_KEY % "thread", "threads are kept apart, and users are not", BOTH),
-        Mutant("by_pair", "", BY_KEY % "(user, thread)", "only messages of the same user in the same thread are kept together", BOTH),
+        Mutant("by_pair", "", BY_KEY % "(user, thread)",
+               "only messages of the same user in the same thread are kept together", BOTH),
         Mutant("neighbours", "", """\
 def sides(messages, fraction):
     result = []
@@ -842,12 +882,14 @@ def sides(messages, fraction):
     for id, user, _ in messages:
         groups.setdefault(top(user), []).append(id)
     return sorted(id for ids in groups.values() if held_out(min(ids), fraction) for id in ids)""",
-               "a user and a thread of the same name are taken for one thing", "Is the thread “tea” the same as a user named tea?"),
+               "a user and a thread of the same name are taken for one thing",
+               "Is the thread “tea” the same as a user named tea?"),
         Mutant("training_side", "if held_out(min(ids), fraction)", "if not held_out(min(ids), fraction)",
                "the training side is returned", "Which side does the statement ask for?"),
         Mutant("default_fraction", "held_out(min(ids), fraction)", "held_out(min(ids))",
                "the fraction plays no part", "Where does your function use fraction?"),
-        Mutant("in_list_order", "return sorted(id for ids in groups.values() if held_out(min(ids), fraction) for id in ids)",
+        Mutant("in_list_order",
+               "return sorted(id for ids in groups.values() if held_out(min(ids), fraction) for id in ids)",
                "return [id for ids in groups.values() if held_out(min(ids), fraction) for id in ids]",
                "the ids are not sorted", "In which order should the ids come?"),
         Mutant("one_pass", "", """\
@@ -943,7 +985,8 @@ EXERCISES = {
 def torn_copies(rng: Random) -> Question:
     fraction = rng.choice([0.02, 0.05, 0.1, 0.2])
     return Question(
-        f"A document and an exact copy have different ids, and each id is held out with probability {fraction}, by a hash. "
+        f"A document and an exact copy have different ids, and each id is held out with probability {fraction}, by "
+        f"a hash. "
         "With which probability does exactly one of the two lie in the held-out text?", 2 * fraction * (1 - fraction),
         f"2 · {fraction} · {1 - fraction}: either one of the two may be the one that is held out.", 0.01,
     )  # fmt: skip
@@ -952,7 +995,8 @@ def torn_copies(rng: Random) -> Question:
 def zipf_count(rng: Random) -> Question:
     first, rank = 1000 * rng.randint(20, 90), rng.choice([4, 10, 20, 50, 100])
     return Question(
-        f"The most frequent word of a text occurs {first:,} times. How often does the word of rank {rank} occur, if Zipf's law "
+        f"The most frequent word of a text occurs {first:,} times. How often does the word of rank {rank} occur, if "
+        f"Zipf's law "
         "holds with slope −1?", first / rank, f"{first:,} divided by {rank}.", 0.01,
     )  # fmt: skip
 
@@ -960,7 +1004,8 @@ def zipf_count(rng: Random) -> Question:
 def zipf_slope(rng: Random) -> Question:
     factor, slope = rng.choice([2, 3, 10]), rng.choice([0.5, 1.0, 2.0])
     return Question(
-        f"On logarithmic axes the counts fall with slope −{slope} against the rank. The rank becomes {factor} times as large: by which "
+        f"On logarithmic axes the counts fall with slope −{slope} against the rank. The rank becomes {factor} times "
+        f"as large: by which "
         "factor does the count shrink?", factor**slope, f"{factor} to the power of {slope}.", 0.02,
     )  # fmt: skip
 
@@ -968,7 +1013,8 @@ def zipf_slope(rng: Random) -> Question:
 def line_ends(rng: Random) -> Question:
     lines = rng.randint(20, 400)
     return Question(
-        f"A file of {lines} lines, each ended by \\n, was converted to \\r\\n, and then once more, each \\n to \\r\\n. By how many bytes has it "
+        f"A file of {lines} lines, each ended by \\n, was converted to \\r\\n, and then once more, each \\n to "
+        f"\\r\\n. By how many bytes has it "
         "grown?", 2 * lines, "Each conversion puts one \\r before each \\n.",
     )  # fmt: skip
 
@@ -976,7 +1022,8 @@ def line_ends(rng: Random) -> Question:
 def bytes_of_halves(rng: Random) -> Question:
     words = rng.randint(3, 40)
     return Question(
-        f"A text holds {words} times é as one code point. It is taken apart into e and a combining accent (NFD). By how many bytes of UTF-8 "
+        f"A text holds {words} times é as one code point. It is taken apart into e and a combining accent (NFD). By "
+        f"how many bytes of UTF-8 "
         "does it grow?", words, "é takes two bytes; e takes one and the combining accent two.",
     )  # fmt: skip
 
@@ -984,8 +1031,10 @@ def bytes_of_halves(rng: Random) -> Question:
 def share_of_bytes(rng: Random) -> Question:
     notes, books = 100 * rng.randint(2, 9), rng.randint(2, 9)
     return Question(
-        f"{notes} notes of 200 bytes and {books} books of 400,000 bytes. You draw a document at random, each with the same chance. With which "
-        "probability is it a book?", books / (books + notes), "Books divided by documents; their lengths play no part.", 0.01,
+        f"{notes} notes of 200 bytes and {books} books of 400,000 bytes. You draw a document at random, each with "
+        f"the same chance. With which "
+        "probability is it a book?", books / (books + notes),
+        "Books divided by documents; their lengths play no part.", 0.01,
     )  # fmt: skip
 
 
@@ -998,7 +1047,8 @@ PREDICTIONS = {
         0.5,
     ),
     "01.p2": Prediction(
-        "Keep only the lines that end with a full stop, a question mark, an exclamation mark or a quotation mark. Which share of Python code is "
+        "Keep only the lines that end with a full stop, a question mark, an exclamation mark or a quotation mark. "
+        "Which share of Python code is "
         "left?",
         None,
         "What is left are sentences in comments, and a few strings. No statement of Python ends with a full stop.",
@@ -1011,7 +1061,8 @@ PREDICTIONS = {
         0.2,
     ),
     "01.p4": Prediction(
-        "A document has an exact copy under another name; each id is held out with probability 0.05. With which probability does exactly one of "
+        "A document has an exact copy under another name; each id is held out with probability 0.05. With which "
+        "probability does exactly one of "
         "the two lie in the held-out text?",
         lambda: 2 * 0.05 * 0.95,
         "Two ways, each 0.05 · 0.95: nearly every tenth duplicate puts the answers on the wall.",
@@ -1019,7 +1070,8 @@ PREDICTIONS = {
     "01.p5": Prediction(
         "Split by paragraph, about 5 % of the names in the held-out text are unknown. Split by document, how many are?",
         None,
-        "Names come in bursts: a page that has a name has it again on the next page, and other documents never have it.",
+        "Names come in bursts: a page that has a name has it again on the next page, and other documents never have "
+        "it.",
         0.3,
     ),
     "01.p6": Prediction(
