@@ -26,13 +26,13 @@
 # "opt-out" = "A request not to be collected or used, such as a line in a site's robots.txt."
 
 # %% [markdown] tags=["instructor"]
-# **Aim.** Learners leave unwilling to train on text that they have not looked at. **Timing** (90 min): before class 01.1;
-# sections 1 and 2 25 min, in pairs at one screen · exercise 01.2 10 · section 3 15 · section 4 10 · exercise 01.4 15 ·
-# section 5 10 · discussion of section 7 5. Homework: sections 6, 8 and 9, the other exercises.
+# **Aim.** Learners leave unwilling to train on text that they have not looked at. **Timing** (90 min): before class
+# 01.1; sections 1 and 2 25 min, in pairs at one screen · exercise 01.2 10 · section 3 15 · section 4 10 · exercise
+# 01.4 15 · section 5 10 · discussion of section 7 5. Homework: sections 6, 8 and 9, the other exercises.
 #
-# **Two misconceptions.** *"Cleaning only removes dirt."* Show the bars of section 2 and ask: which rule would a person
-# who has only ever seen novels call harmless? *"A random split is a fair split."* Ask: random over what? Which unit does
-# a new user's text come in: lines, documents, or authors?
+# **Two misconceptions.** *"Cleaning only removes dirt."* Show the bars of section 2 and ask: which rule would a
+# person who has only ever seen novels call harmless? *"A random split is a fair split."* Ask: random over what? Which
+# unit does a new user's text come in: lines, documents, or authors?
 #
 # **Discuss.** Your company may lawfully use a million letters that people sent to it. Should it train on them, and whom
 # would you ask? (There is no single answer. Collect: what were they told, can one be recognised, can one withdraw, who
@@ -68,12 +68,12 @@ print(f"numpy {np.__version__}, zlib {zlib.ZLIB_RUNTIME_VERSION}; no model, and 
 # <details><summary>00: what must a model with a vocabulary of 1,000 tokens pay, in bits, for a token that it held for
 # certain, and for one of which it had no idea?</summary>Nothing for the first, and log₂ of 1,000, about ten, for the
 # second. It pays for surprise.</details>
-# <details><summary>00: gzip knows no grammar. How can it still need far fewer than 8 bits for a byte?</summary>It replaces
-# what it has seen shortly before by a pointer. Repetition is a kind of prediction; this lesson uses it as a measuring
-# instrument.</details>
-# <details><summary>Primer: what does a gradient step on one example do to the loss on that example, and what does it say about
-# others?</summary>It lowers the one. About the others it says something only as far as they are like it. So the question
-# is what the examples are.</details>
+# <details><summary>00: gzip knows no grammar. How can it still need far fewer than 8 bits for a byte?</summary>It
+# replaces what it has seen shortly before by a pointer. Repetition is a kind of prediction; this lesson uses it as a
+# measuring instrument.</details>
+# <details><summary>Primer: what does a gradient step on one example do to the loss on that example, and what does it
+# say about others?</summary>It lowers the one. About the others it says something only as far as they are like it. So
+# the question is what the examples are.</details>
 
 # %% [markdown]
 # > **Try first: 01.1 `share_of_sample`** (5 min), before you read on. The exercises are in `exercises/01_corpus.ipynb`;
@@ -102,9 +102,9 @@ crowd = max(corpus, key=lambda name: len(corpus[name]))
 reveal("01.p1", guess, truth=size[in_domain[crowd]].sum() / size.sum())
 
 # %% [markdown]
-# So "two hundred documents, drawn fairly" can mean two things. Draw *documents*, each with the same chance, and you read
-# what a catalogue would count. Draw *bytes*, each with the same chance, and look at the place where each lies: then you
-# read what a model reads, because a model is trained on bytes (or tokens), not on documents.
+# So "two hundred documents, drawn fairly" can mean two things. Draw *documents*, each with the same chance, and you
+# read what a catalogue would count. Draw *bytes*, each with the same chance, and look at the place where each lies:
+# then you read what a model reads, because a model is trained on bytes (or tokens), not on documents.
 
 # %%
 rng = random.Random(1)
@@ -180,8 +180,8 @@ for document in (d for d in corpus.get("drama", []) if "/shakespeare/" in d.id):
 
 # %% [markdown]
 # Othello does not speak in *King Lear*. Somebody shifted a list of names when this collection was made, and every sum
-# over "Hamlet" would have been about another play. Labels are data too, made by people in a hurry. (This course uses the
-# names as addresses only.)
+# over "Hamlet" would have been about another play. Labels are data too, made by people in a hurry. (This course uses
+# the names as addresses only.)
 
 # %% [markdown] tags=["slide"]
 # ### Read before you count
@@ -215,9 +215,9 @@ broken = sum("\ufffd" in data.decode(errors="replace") for data in raw.values())
 print(f"{broken} of the files are not valid UTF-8")
 
 # %% [markdown]
-# A line can end with \n (Unix), with \r\n (Windows), or, when a file went through the conversion twice, with \r\r\n. For
-# a model those are three different texts; for you they look alike. And a few files are in an older encoding, where é is
-# one byte. What happens if you read bytes by the wrong rule?
+# A line can end with \n (Unix), with \r\n (Windows), or, when a file went through the conversion twice, with \r\r\n.
+# For a model those are three different texts; for you they look alike. And a few files are in an older encoding,
+# where é is one byte. What happens if you read bytes by the wrong rule?
 
 # %%
 word = "Brontë’s café"
@@ -232,11 +232,11 @@ print(f"\n{one} and {two}: equal? {one == two}. Characters: {len(one)} and {len(
 assert unicodedata.normalize("NFC", two) == one
 
 # %% [markdown]
-# The first line is called **mojibake**, and it can be undone, because nothing was lost: run the mistake backwards. The
-# third cannot, because � says only that something was there. In the fourth even that is gone, silently: never ignore
-# errors. The last line is the trap of the *combining mark*: one é is a letter, the other an e and an accent that sits on
-# it. A search for one does not find the other, a hash calls them different, and a model learns two words. **NFC**, a
-# *normal form* of Unicode, puts them together.
+# The first line is called **mojibake**, and it can be undone, because nothing was lost: run the mistake backwards.
+# The third cannot, because � says only that something was there. In the fourth even that is gone, silently: never
+# ignore errors. The last line is the trap of the *combining mark*: one é is a letter, the other an e and an accent
+# that sits on it. A search for one does not find the other, a hash calls them different, and a model learns two
+# words. **NFC**, a *normal form* of Unicode, puts them together.
 #
 # Now four rules, in their order, and what each changes. Count, always: a rule that changes nothing can go, and one that
 # changes everything wants a second look.
@@ -278,7 +278,8 @@ print(f"together {gone:.1%} of the bytes; and the three are minigpt's `clean`")
 
 # %% [markdown]
 # That share of the "literature" was signs which nobody sees, and a model would have learned them like any other. One
-# more rule, `unwrap`, asks for judgement. In a book, the printer ended the lines; in a poem the author did. The rule: a break after 45 signs or more was the printer's.
+# more rule, `unwrap`, asks for judgement. In a book, the printer ended the lines; in a poem the author did. The rule:
+# a break after 45 signs or more was the printer's.
 
 # %%
 sample = texts["Csample01.txt" if "Csample01.txt" in texts else min(texts)]
@@ -290,9 +291,9 @@ assert sources.unwrap(poem) == poem
 # %% [markdown]
 # ### What breaks if a rule meets text that it was not made for?
 #
-# Here are three rules that sound harmless. The first two are from the cleaning of C4, a famous web corpus (Raffel et al.
-# 2020): keep only lines that end with a full stop, a question mark, an exclamation mark or a quotation mark; drop every
-# document with a curly bracket. The third: replace all white space by single spaces.
+# Here are three rules that sound harmless. The first two are from the cleaning of C4, a famous web corpus (Raffel et
+# al. 2020): keep only lines that end with a full stop, a question mark, an exclamation mark or a quotation mark; drop
+# every document with a curly bracket. The third: replace all white space by single spaces.
 #
 # **Predict.** Which share of the Python code's text survives the first rule? A number between 0 and 1.
 
@@ -343,8 +344,9 @@ print("\n".join(full_stops(programs[0]).split("\n")[-6:]))
 
 # %% [markdown]
 # `one_space` looked best in the bars and destroys every program, and every poem. A share of bytes does not measure
-# damage. Nobody who made C4 was careless: they wanted web prose and had no use for code. A rule carries the purpose that
-# it was made for, and a model shows what its corpus was cleaned for. Lesson 14 tests such rules where the truth is known.
+# damage. Nobody who made C4 was careless: they wanted web prose and had no use for code. A rule carries the purpose
+# that it was made for, and a model shows what its corpus was cleaned for. Lesson 14 tests such rules where the truth
+# is known.
 #
 # > **Your turn: 01.2 `repair`** (15 min) and **01.3 `clean_in_order`** (10 min).
 
@@ -377,7 +379,8 @@ total = counts.total()
 print(f"{total:,} words, {len(counts):,} different:", *(word for word, _ in counts.most_common(12)))
 
 # %% [markdown]
-# **Predict.** Which share of the *different* words occurs exactly once, in all these millions? A number between 0 and 1.
+# **Predict.** Which share of the *different* words occurs exactly once, in all these millions? A number between 0 and
+# 1.
 
 # %%
 guess = None
@@ -395,17 +398,17 @@ for low, high in ((1, 1), (2, 9), (10, 99), (100, 999), (1000, 10**9)):
 
 # %% [markdown]
 # Read the two last columns against each other. A few hundred words make up most of the text, so a model sees each of
-# them thousands of times. A third of its vocabulary it sees once. *Once* is what it gets to learn how such a word is used.
-# More text does not cure this, because it brings new words along: the vocabulary grows like a power of the text (Heaps'
-# law; lesson 02 follows it). And the words seen once are not rubbish: they are names, places, things.
+# them thousands of times. A third of its vocabulary it sees once. *Once* is what it gets to learn how such a word is
+# used. More text does not cure this, because it brings new words along: the vocabulary grows like a power of the text
+# (Heaps' law; lesson 02 follows it). And the words seen once are not rubbish: they are names, places, things.
 #
-# Plot how often a word occurs against its rank: the most frequent has rank 1. **Zipf's law** says that you get a straight
-# line on two logarithmic axes, with slope −1.
+# Plot how often a word occurs against its rank: the most frequent has rank 1. **Zipf's law** says that you get a
+# straight line on two logarithmic axes, with slope −1.
 #
-# Now be careful: people see straight lines easily. First, least squares over *all ranks* counts a point for each word, so
-# the line is fitted to the rare words, which are nearly all of them. Second, if rank and count come from the same heap,
-# their errors go together: a word that happened to occur often gets a low rank *because* it did (Piantadosi 2014). So
-# take the rank from one heap and the count from the other.
+# Now be careful: people see straight lines easily. First, least squares over *all ranks* counts a point for each
+# word, so the line is fitted to the rare words, which are nearly all of them. Second, if rank and count come from the
+# same heap, their errors go together: a word that happened to occur often gets a low rank *because* it did
+# (Piantadosi 2014). So take the rank from one heap and the count from the other.
 
 # %%
 ranked = [word for word, _ in odd_words.most_common()]
@@ -443,8 +446,9 @@ show(fig, alt=f"Blue points fall along a line of slope {head[0]:.2f} for the fir
               f"ranks, then bend down to slope {tail[0]:.2f}.")
 
 # %% [markdown]
-# So Zipf's law holds for about three thousand words and then breaks: one number cannot describe the curve, and the naive
-# fit of all words describes neither part. If a report says "our corpus follows Zipf", ask for the range of the fit.
+# So Zipf's law holds for about three thousand words and then breaks: one number cannot describe the curve, and the
+# naive fit of all words describes neither part. If a report says "our corpus follows Zipf", ask for the range of the
+# fit.
 #
 # The words seen once have one more use. What is the chance that the *next* word is one that you never saw? It is about
 # the share of the running text that hapaxes make up (Good 1953). Test that: count hapaxes in the odd words, and new
@@ -457,8 +461,8 @@ print(f"expected from hapaxes: {expected:.3%} new, found: {found:.3%}")
 assert abs(found / expected - 1) < 0.1
 
 # %% [markdown]
-# The prediction is right to a few per cent. Keep it in mind: in section 5 the same sum goes badly wrong, and that is how
-# you will catch a leak.
+# The prediction is right to a few per cent. Keep it in mind: in section 5 the same sum goes badly wrong, and that is
+# how you will catch a leak.
 #
 # > **Your turn: 01.4 `new_word_chance`** (15 min).
 
@@ -472,10 +476,10 @@ assert abs(found / expected - 1) < 0.1
 # %% [markdown]
 # ## 4. Exact duplicates
 #
-# Text is copied. C4 holds one sentence of 61 words more than 60,000 times, and over 4 % of the validation text of common
-# data sets is in their training text as well (Lee et al. 2022). A model trained on copies recites more: the same authors
-# got ten times less memorised text after removing them. And a copy in the held-out text is an exam whose answers hung on
-# the wall.
+# Text is copied. C4 holds one sentence of 61 words more than 60,000 times, and over 4 % of the validation text of
+# common data sets is in their training text as well (Lee et al. 2022). A model trained on copies recites more: the
+# same authors got ten times less memorised text after removing them. And a copy in the held-out text is an exam whose
+# answers hung on the wall.
 #
 # To compare every text with every other would take forever. A hash makes it one pass: equal texts have equal hashes.
 # The library's own documents hold no duplicates any more, so plant some, of three kinds:
@@ -509,9 +513,9 @@ print(f"sixteen bytes for a document of {size.mean():,.0f} on average")
 assert found_by(dedup.fingerprint)[:2] == [12, 12]
 
 # %% [markdown]
-# The **fingerprint** hashes the text with its case and white space made equal. You decide what "equal" means *before* the
-# hash; after it, near and far look the same. So the third kind, copies with a single word changed, slips through both.
-# Those are *near* duplicates; they want another idea, and lesson 14 builds it.
+# The **fingerprint** hashes the text with its case and white space made equal. You decide what "equal" means *before*
+# the hash; after it, near and far look the same. So the third kind, copies with a single word changed, slips through
+# both. Those are *near* duplicates; they want another idea, and lesson 14 builds it.
 #
 # Documents are one unit. The same pass works for paragraphs and lines:
 
@@ -542,9 +546,9 @@ print(f"{program.id}: {len(lines)} lines, {len(left)} left; Python before: {pars
 print("\n".join(line for line in left if line.strip())[:420])
 
 # %% [markdown]
-# A play would lose the names of its speakers, a contract its articles. (Look again at the table's last column. What stands
-# there most often is what a model will know by heart first: after *Fellow-Citizens of the Senate* it will not hesitate.) So: documents always; paragraphs where they are
-# long; lines hardly ever, and never without looking.
+# A play would lose the names of its speakers, a contract its articles. (Look again at the table's last column. What
+# stands there most often is what a model will know by heart first: after *Fellow-Citizens of the Senate* it will not
+# hesitate.) So: documents always; paragraphs where they are long; lines hardly ever, and never without looking.
 #
 # One question before you split. A document has an exact copy under another name, and each id is held out with
 # probability 0.05, by a hash.
@@ -574,9 +578,9 @@ print(f"measured on {len(documents):,} documents: {torn:.3f}")
 # %% [markdown]
 # ## 5. Splitting without a leak
 #
-# The held-out text must be text that the model has *never seen*. Easy: put every twentieth line aside at random. Is it?
-# Compare three ways, all by a hash of a name, as `prepare` does it: a hash of the *paragraph's* number, of the *document's*
-# id, and of the *work*, because some of these documents are chapters of one novel.
+# The held-out text must be text that the model has *never seen*. Easy: put every twentieth line aside at random. Is
+# it? Compare three ways, all by a hash of a name, as `prepare` does it: a hash of the *paragraph's* number, of the
+# *document's* id, and of the *work*, because some of these documents are chapters of one novel.
 
 # %%
 def work_of(id):
@@ -601,9 +605,10 @@ for name, key in rules.items():
           f"{units:,} units to draw from")
 
 # %% [markdown]
-# A cheap test asks what the held-out text has that training has not. Names are a good choice: a model cannot guess them,
-# it must have met them. A capital after a small letter, a comma or a semicolon is mostly a name. To depend on no draw,
-# hold out *each* unit in turn: then a name is unknown exactly if it stands in that one unit and nowhere else.
+# A cheap test asks what the held-out text has that training has not. Names are a good choice: a model cannot guess
+# them, it must have met them. A capital after a small letter, a comma or a semicolon is mostly a name. To depend on
+# no draw, hold out *each* unit in turn: then a name is unknown exactly if it stands in that one unit and nowhere
+# else.
 #
 # **Predict.** Split by paragraph, about 5 % of the names are unknown to the training text. Split by document, how many
 # are? A number between 0 and 1.
@@ -616,12 +621,14 @@ words_in = [re.findall(r"\w+", text.lower()) for *_, text in paragraphs]
 
 def only_here(found, rule):
     """Share of what was found that stands in one unit only."""
-    where, times = {}, Counter()
+    home, times = {}, Counter()
     for (id, i, _), ones in zip(paragraphs, found):
         times.update(ones)
-        for one in ones:
-            where.setdefault(one, set()).add(rules[rule](id, i))
-    return sum(times[one] for one in where if len(where[one]) == 1) / max(1, times.total())
+        unit = rules[rule](id, i)
+        for one in set(ones):
+            if home.setdefault(one, unit) != unit:
+                home[one] = None  # it stands in several
+    return sum(times[one] for one in home if home[one]) / max(1, times.total())
 
 
 guess = None
@@ -645,6 +652,7 @@ new_words = {rule: only_here(words_in, rule) for rule in rules}
 heard = Counter(word for words in words_in for word in words)
 hoped = sum(n == 1 for n in heard.values()) / heard.total()
 print("unknown names, each in turn:", *(f"{rule} {share:.1%}" for rule, share in new_names.items()))
+print("draws that held out nothing:", *(f"{k} {np.isnan(v).sum()}" for k, v in drawn.items()))
 print("unknown words, each in turn:", *(f"{rule} {share:.2%}" for rule, share in new_words.items()))
 
 # %%
@@ -670,8 +678,8 @@ show(fig, alt=f"Unknown names: {line:.0%} by paragraph, {paper:.0%} by document,
 # after. And Good's sum from section 3, which takes words as drawn one by one, expects just that bar: it is right for a
 # split that leaks and far too low for a new document. Words come in bursts; *that* is what a split by line hides.
 #
-# What is it worth in bits? Let a compressor read 32 kilobytes first, then price one held-out paragraph. Under a split by
-# paragraph it may read that paragraph's neighbours; under a split by document, only other documents.
+# What is it worth in bits? Let a compressor read 32 kilobytes first, then price one held-out paragraph. Under a split
+# by paragraph it may read that paragraph's neighbours; under a split by document, only other documents.
 
 # %%
 def price(data, seen=b""):
@@ -700,12 +708,12 @@ for name in bits:
 assert bits["its neighbours"] < bits["another document"] < bits["nothing"]
 
 # %% [markdown]
-# The paragraph is cheaper after its neighbours, even for a program that knows no language at all. A model that you judge
-# on such a split looks better by something like that difference, and the difference is gone with the first user who
-# brings a text of their own.
+# The paragraph is cheaper after its neighbours, even for a program that knows no language at all. A model that you
+# judge on such a split looks better by something like that difference, and the difference is gone with the first user
+# who brings a text of their own.
 #
-# So `minigpt` splits by document, by a hash of the id alone. Documents may come and go, or be cleaned in another way; each
-# stays on its side:
+# So `minigpt` splits by document, by a hash of the id alone. Documents may come and go, or be cleaned in another way;
+# each stays on its side:
 
 # %%
 ids = [d.id for d in documents]
@@ -716,10 +724,11 @@ assert inside <= {id for id in ids if held_out(id, 0.10)}
 print(f"{len(inside):,} of {len(ids):,} ids are held out; a larger fraction only adds to them")
 
 # %% [markdown]
-# And the third bar? By work, still more names are new: chapters of *Jane Eyre* on both sides are a leak as well, a milder
-# one. The price shows in the black marks: with few units, a single draw may give nearly anything. (The draw of one
-# twentieth that this course trains with is one of those. It leaves you no choice but to say so.) Which split is right depends on what you claim. To claim "it can read a new novel", hold out novels; to claim "a new
-# author", authors; "next year's text", the latest year. Lesson 12 goes on from here.
+# And the third bar? By work, still more names are new: chapters of *Jane Eyre* on both sides are a leak as well, a
+# milder one. The black marks show the price: with few units, a single draw may give nearly anything, and some draws by
+# work took nothing at all. (The draw that this course trains with is a single one, too. So compare models on the same
+# held-out text, or not at all.) Which split is right depends on what you claim. To claim "it can read a new novel", hold
+# out novels; to claim "a new author", authors; "next year's text", the latest year. Lesson 12 goes on from here.
 #
 # > **Your turn: 01.6 `leaky_ids`** (20 min).
 
@@ -749,7 +758,29 @@ for name, data in streams.items():
           f"{len(data) / len(corpus[name]):>20,.0f} {8 * price(start) / len(start):>20.2f}")
 
 # %% [markdown]
-# Code is cheapest: it repeats itself. That does not make it worth less or more; it says how much of it is new. (It also
+# What would a model learn from each? Ask the text itself. Here is what follows the same words in different domains:
+
+# %%
+def next_words(name, phrase):
+    """The three most frequent words after a phrase, with their shares."""
+    after = Counter(re.findall(rf"\b{phrase}\W+(\w+)", lower[name]))
+    total = max(1, after.total())
+    shares = [f"{word} {n / total:.0%}" for word, n in after.most_common(3)]
+    return ", ".join(shares) or "(the words never occur)"
+
+
+lower = {name: data.decode().lower() for name, data in streams.items()}
+for phrase in ("my", "the united", "return"):
+    for name in ("books", "drama", "speeches", "code"):
+        if name in lower:
+            print(f"{phrase + ' …':<14} {name:<10} {next_words(name, phrase)}")
+
+# %% [markdown]
+# This is what pre-training takes in: which continuation, how often, after what. A model sees longer contexts, and
+# carries over from similar ones, but these are the facts that it is given. After *my*, drama expects a lord, because
+# people in plays talk to lords; speeches expect an administration. Mix the domains, and you mix the answers.
+#
+# Look at the table again. Code is cheapest: it repeats itself. That does not make it worth less or more; it says how much of it is new. (It also
 # says that an *average* bits-per-byte figure over domains falls when you put in more code.)
 #
 # Does reading one domain help with another? Let zlib read 32 kB of A, then 4 kB of B, and subtract from what B costs
@@ -782,9 +813,10 @@ show(fig, alt=f"A square of savings; in {own} of {len(names)} rows the domain it
 
 # %% [markdown]
 # Read a row: what helps *me*? Read a column: whom do *I* help? The diagonal wins, so text like the text that you care
-# about is worth most. Off it, prose helps prose. The square is not symmetric: code gains something from books, because its
-# comments are English, and books gain next to nothing from code. And be suspicious of the brightest square: *docs* is
-# small, and section 4 found that a fifth of it repeats itself. High scores deserve a look at the duplicates first.
+# about is worth most. Off it, prose helps prose. The square is not symmetric: code gains something from books,
+# because its comments are English, and books gain next to nothing from code. And be suspicious of the brightest
+# square: *docs* is small, and section 4 found that a fifth of it repeats itself. High scores deserve a look at the
+# duplicates first.
 #
 # Now the same as a decision. You have 32 kB to spend and care about two domains. How do you share it?
 
@@ -820,9 +852,9 @@ show(fig, alt=f"Two curves cross: {mine} gains with its share, {yours} loses; th
 
 # %% [markdown]
 # That is the mixture problem in miniature. Each curve bends: the first part of a domain brings much, the last part
-# little. So a mixture beats either alone if you care about both; and what is best depends on how you weigh the two, which
-# no measurement decides for you. zlib remembers strings, not ideas, so take the shape and leave the numbers: lesson 14
-# does this with real models.
+# little. So a mixture beats either alone if you care about both; and what is best depends on how you weigh the two,
+# which no measurement decides for you. zlib remembers strings, not ideas, so take the shape and leave the numbers:
+# lesson 14 does this with real models.
 #
 # > **Your turn: 01.7 `pick_helper`** (25 min).
 
@@ -865,15 +897,16 @@ for name in corpus:
     print(f"{'':<10} {notes[name]}")
 
 # %% [markdown]
-# The table shows a gap. A label is about the *package*: its code, perhaps written last year. The *text* inside is older,
-# and by others. Shakespeare is free because he died long ago, whatever the label says. The dictionary's label is MIT,
-# and its text comes from GCIDE, which is under the GPL: here label and text disagree, and a label cannot give away what
-# its author did not own. And one package carries no licence text at all.
+# The table shows a gap. A label is about the *package*: its code, perhaps written last year. The *text* inside is
+# older, and by others. Shakespeare is free because he died long ago, whatever the label says. The dictionary's label
+# is MIT, and its text comes from GCIDE, which is under the GPL: here label and text disagree, and a label cannot give
+# away what its author did not own. And one package carries no licence text at all.
 #
 # Three things that "public" does not mean.
 #
-# **Public is not free.** That you may read a page does not say that you may copy it. Copyright lasts for decades after
-# an author's death; whether training needs permission is being argued in courts and laws, and differs between countries.
+# **Public is not free.** That you may read a page does not say that you may copy it. Copyright lasts for decades
+# after an author's death; whether training needs permission is being argued in courts and laws, and differs between
+# countries.
 #
 # **Public is not agreed.** A site can ask crawlers to stay away, in a file named robots.txt. The standard says that its
 # rules "are not a form of access authorization" (Koster et al. 2022, RFC 9309): they are a request, and it is up to the
@@ -890,8 +923,8 @@ for name, texts_here in corpus.items():
 
 # %% [markdown]
 # They are in the code: programmers signed their files, so that people could write to them. Was that consent to become
-# the answer of a machine? Some would say "it is public", others "not for this". So ask four questions of any source, and
-# write the answers down, with a date; a *datasheet* is a form for that (Gebru et al. 2021):
+# the answer of a machine? Some would say "it is public", others "not for this". So ask four questions of any source,
+# and write the answers down, with a date; a *datasheet* is a form for that (Gebru et al. 2021):
 #
 # 1. Who made it, and what did they expect to happen with it?
 # 2. Which rules came with it, and do they cover the text or only its wrapping?
@@ -947,12 +980,12 @@ print(*portrait(my_documents), sep="\n")
 # ## 9. One paper
 #
 # **Piantadosi 2014, [Zipf's word frequency law in natural language: A critical review and future
-# directions](https://doi.org/10.3758/s13423-014-0585-6)**, its first part and figure 1: rank from one half of a corpus,
-# frequency from the other, as you did. Read with three questions. *What was held fixed?* (One corpus, cut word by word.
-# What would change if whole documents went to either half?) *What would change your mind* about "one law for all
-# words"? (Look at the errors around the fit: are they noise, or do they have a shape?) *Which number can you recompute?*
-# A formula with one more number, Mandelbrot's, replaces 1/rᵃ by 1/(r + b)ᵃ, and the paper gives a ≈ 1 and b ≈ 2.7
-# (Piantadosi 2014). Fit ours, on two ranges:
+# directions](https://doi.org/10.3758/s13423-014-0585-6)**, its first part and figure 1: rank from one half of a
+# corpus, frequency from the other, as you did. Read with three questions. *What was held fixed?* (One corpus, cut
+# word by word. What would change if whole documents went to either half?) *What would change your mind* about "one
+# law for all words"? (Look at the errors around the fit: are they noise, or do they have a shape?) *Which number can
+# you recompute?* A formula with one more number, Mandelbrot's, replaces 1/rᵃ by 1/(r + b)ᵃ, and the paper gives a ≈ 1
+# and b ≈ 2.7 (Piantadosi 2014). Fit ours, on two ranges:
 
 # %%
 def mandelbrot(low, high):

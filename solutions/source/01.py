@@ -95,8 +95,8 @@ check("01.share_of_sample", share_of_sample)
 #
 # - `text`: a `str`.
 # - One step back: `text` written in cp1252 and read as UTF-8. Do this again and again, as long as it is possible and
-#   changes the text. If it is not possible, because a sign does not exist in cp1252 or the bytes are not UTF-8, the text
-#   stays as it is. Whole texts only: do not mend parts.
+#   changes the text. If it is not possible, because a sign does not exist in cp1252 or the bytes are not UTF-8, the
+#   text stays as it is. Whole texts only: do not mend parts.
 # - Result: the repaired text.
 #
 # ```python
@@ -171,8 +171,8 @@ check("01.repair", repair)
 #
 # *order · difficulty 2/5 · 10 min · further · idea: each cleaning rule counts on what the one before it left*
 #
-# Cleaning, shuffled. **Three lines are there twice, once right and once wrong**: delete the wrong ones, and put the rest
-# in order.
+# Cleaning, shuffled. **Three lines are there twice, once right and once wrong**: delete the wrong ones, and put the
+# rest in order.
 #
 # `tidy(data)`: bytes → str, where
 # - bytes that are not UTF-8 leave the sign � behind, so that nobody overlooks them;
@@ -252,7 +252,8 @@ check("01.tidy", tidy)
 # so far. As long as you have read no word, the next is new for certain: 1.0.
 #
 # `new_word_chance(documents)`:
-# - `documents`: a list of texts, some perhaps without any word. Words are what `re.findall(r"\w+", text.lower())` finds.
+# - `documents`: a list of texts, some perhaps without any word. Words are what `re.findall(r"\w+", text.lower())`
+#   finds.
 # - result: a list with a pair for each document: (number of different words so far, chance).
 #
 # ```python
@@ -379,8 +380,9 @@ check("01.drop_repeats", drop_repeats)
 # again with their borders. The first one with a key goes in, later ones find the place taken.
 #
 # **The wrong road.** Leaving the borders out makes "now here" and "nowhere" one text: a *false* duplicate, and the
-# second is gone for good. A dictionary that is assigned to keeps the last text at the place of the first: it looks right
-# until somebody asks why the older version vanished. For a large corpus, keep a hash of the key instead of the key.
+# second is gone for good. A dictionary that is assigned to keeps the last text at the place of the first: it looks
+# right until somebody asks why the older version vanished. For a large corpus, keep a hash of the key instead of the
+# key.
 
 # %% [markdown]
 # ## 01.6 least_leak: which split is the cleanest?
@@ -460,11 +462,11 @@ check("01.least_leak", least_leak)
 # **Why it works.** The question is about the held-out text: how much of what the model is asked has it read? So the
 # whole is the held-out runs, each as often as it is asked.
 #
-# **The wrong road.** The share of *training* runs that stand in the held-out text looks similar and depends on how large
-# the training text is: double it with other text, and the leak seems halved although not a word of it has gone.
+# **The wrong road.** The share of *training* runs that stand in the held-out text looks similar and depends on how
+# large the training text is: double it with other text, and the leak seems halved although not a word of it has gone.
 #
-# **Judge.** A small share is no proof. Common phrases make some for any split, so compare with a split that cannot leak,
-# such as another author.
+# **Judge.** A small share is no proof. Common phrases make some for any split, so compare with a split that cannot
+# leak, such as another author.
 
 # %% [markdown]
 # ## 01.7 pick_helper: which text shall I add?
@@ -556,8 +558,8 @@ check("01.pick_helper", pick_helper)
 # users in new threads*. So no user and no thread may have messages on both sides.
 #
 # Write `sides(messages, fraction)`:
-# - `messages`: a list of (id, user, thread), all `str`; ids differ. A user and a thread may have the same name; they are
-#   still two things.
+# - `messages`: a list of (id, user, thread), all `str`; ids differ. A user and a thread may have the same name; they
+#   are still two things.
 # - Messages of the same user or of the same thread are in one group; and so are messages that such steps connect.
 # - A group is held out, as a whole, if `held_out(id, fraction)` is true for its smallest id, as Python compares `str`.
 # - Result: the ids of all messages that are held out, sorted.

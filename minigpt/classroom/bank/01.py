@@ -652,7 +652,8 @@ def prose(seed: int, words: int, vocabulary: int) -> bytes:
     rng = Random(seed)
     letters = [chr(97 + i) for i in range(26)]
     rng.shuffle(letters)
-    known = ["".join(letters[int(12 * rng.random() ** 2)] for _ in range(2 + int(6 * rng.random()))) for _ in range(vocabulary)]
+    sizes = [2 + int(6 * rng.random()) for _ in range(vocabulary)]
+    known = ["".join(letters[int(12 * rng.random() ** 2)] for _ in range(size)) for size in sizes]
     return " ".join(known[int(len(known) * rng.random() ** 2)] for _ in range(words)).encode()
 
 
