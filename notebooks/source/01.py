@@ -179,8 +179,8 @@ for document in (d for d in corpus.get("drama", []) if "/shakespeare/" in d.id):
     print(f"{document.id.split('/')[-1]:<42} {most:<12} speaks {times} times")
 
 # %% [markdown]
-# Othello does not speak in *King Lear*. Somebody shifted a list of names when this collection was made, and every sum
-# over "Hamlet" would have been about another play. Labels are data too, made by people in a hurry. (This course uses
+# Othello does not speak in *King Lear*. Names and texts were mixed up when this collection was made, and every sum over
+# "Hamlet" would have been about another play. Labels are data too, and people make them in a hurry. (This course uses
 # the names as addresses only.)
 
 # %% [markdown] tags=["slide"]
@@ -225,7 +225,7 @@ wrong = word.encode("utf-8").decode("cp1252")
 print("UTF-8 read as cp1252:   ", wrong)
 print("and back:               ", wrong.encode("cp1252").decode("utf-8"))
 print("cp1252 read as UTF-8:   ", word.encode("cp1252").decode("utf-8", "replace"))
-print("the same, errors ignored:", word.encode("cp1252").decode("utf-8", "ignore"))
+print("and errors ignored:     ", word.encode("cp1252").decode("utf-8", "ignore"))
 one, two = "é", unicodedata.normalize("NFD", "é")
 print(f"\n{one} and {two}: equal? {one == two}. Characters: {len(one)} and {len(two)}, "
       f"bytes: {len(one.encode())} and {len(two.encode())}")
@@ -348,7 +348,7 @@ print("\n".join(full_stops(programs[0]).split("\n")[-6:]))
 # that it was made for, and a model shows what its corpus was cleaned for. Lesson 14 tests such rules where the truth
 # is known.
 #
-# > **Your turn: 01.2 `repair`** (15 min) and **01.3 `clean_in_order`** (10 min).
+# > **Your turn: 01.2 `repair`** (15 min) and **01.3 `tidy`** (10 min).
 
 # %% [markdown] tags=["slide"]
 # ### Cleaning
@@ -566,7 +566,7 @@ print(f"measured on {len(documents):,} documents: {torn:.3f}")
 # %% [markdown]
 # That is not far from every tenth duplicate. So the order is: first remove duplicates, then split.
 #
-# > **Your turn: 01.5 `drop_repeats`** (20 min): find a planted bug.
+# > **Your turn: 01.5 `drop_repeats`** (20 min): two bugs are planted.
 
 # %% [markdown] tags=["slide"]
 # ### Exact duplicates
@@ -730,7 +730,7 @@ print(f"{len(inside):,} of {len(ids):,} ids are held out; a larger fraction only
 # held-out text, or not at all.) Which split is right depends on what you claim. To claim "it can read a new novel", hold
 # out novels; to claim "a new author", authors; "next year's text", the latest year. Lesson 12 goes on from here.
 #
-# > **Your turn: 01.6 `leaky_ids`** (20 min).
+# > **Your turn: 01.6 `least_leak`** (20 min).
 
 # %% [markdown] tags=["slide"]
 # ### Splitting
@@ -856,7 +856,7 @@ show(fig, alt=f"Two curves cross: {mine} gains with its share, {yours} loses; th
 # which no measurement decides for you. zlib remembers strings, not ideas, so take the shape and leave the numbers:
 # lesson 14 does this with real models.
 #
-# > **Your turn: 01.7 `pick_helper`** (25 min).
+# > **Your turn: 01.7 `pick_helper`** (20 min).
 
 # %% [markdown] tags=["slide"]
 # ### Domains
@@ -1024,7 +1024,7 @@ show(fig, alt=f"The error of the fit wanders in long waves and changes its sign 
 # %% [markdown]
 # Waves, not noise: that is the paper's first claim, and it holds for our text as well.
 #
-# > **Your turn: 01.8 `split_report`** (20 min), unaided: the assistant stays off.
+# > **Your turn: 01.8 `sides`** (25 min), unaided: the assistant stays off.
 
 # %% [markdown]
 # ## Summary

@@ -11,6 +11,7 @@ WHOLE = "The shares of all domains together should make one. Do yours?"
 
 
 def share_twin(rng: Random) -> Question:
+    """Notes and novels: a share of bytes."""
     few, many = rng.randint(2, 9), 10 * rng.randint(5, 40)
     large, small = 1000 * rng.randint(20, 90), 10 * rng.randint(5, 30)
     return Question(
@@ -108,6 +109,7 @@ LOSS = "Can text be repaired by throwing some of it away?"
 
 
 def repair_twin(rng: Random) -> Question:
+    """How many signs a broken word shows."""
     word = rng.choice(["caf\u00e9", "na\u00efve", "fa\u00e7ade", "Bront\u00eb", "d\u00e9j\u00e0", "\u00fcber",
     "cr\u00e8me br\u00fbl\u00e9e"])
     times = rng.randint(1, 3)
@@ -236,8 +238,9 @@ BLANK = "Two line ends with blanks between them: when do they become neighbours?
 
 
 def tidy_twin(rng: Random) -> Question:
+    """Line ends of three kinds, read by a machine that knows one."""
     ends = [rng.choice(["\\r\\n", "\\n", "\\r"]) for _ in range(4)]
-    text = "".join(f"{word}{end}" for word, end in zip("one two three four".split(), ends))
+    text = "".join(f"{word}{end}" for word, end in zip(("one", "two", "three", "four"), ends))
     return Question(
         f"The text {text} is read on a machine that knows only \\n, without any cleaning. How many line ends does "
         f"it see?",
@@ -317,6 +320,7 @@ SO_FAR = "After the third document, how many words have you read?"
 
 
 def chance_twin(rng: Random) -> Question:
+    """Good's rule from a table of counts."""
     once, twice, more = rng.randint(20, 90), rng.randint(5, 40), rng.randint(3, 9)
     total = once + 2 * twice + 100 * more
     return Question(
@@ -420,6 +424,7 @@ LAST_QUESTION = "Of two equal documents, which one is still there at the end, an
 
 
 def repeats_twin(rng: Random) -> Question:
+    """Texts that differ in white space, case and borders."""
     texts = rng.sample(["a part", "apart", "A  PART", "Apart", "a\tpart", "part a", "A Part "], 5)
     listed = ", ".join(repr(text) for text in texts)
     return Question(
@@ -518,6 +523,7 @@ ASKED = "Whose runs are the whole: those that the model learns from, or those th
 
 
 def leak_twin(rng: Random) -> Question:
+    """How many runs some texts have."""
     words = [rng.randint(5, 40) for _ in range(rng.randint(2, 4))]
     n = rng.randint(2, 8)
     listed = ", ".join(map(str, words))
@@ -529,6 +535,7 @@ def leak_twin(rng: Random) -> Question:
 
 
 def leak_cases():
+    """Splits with ties, empty sides, repeated runs and texts whose joined ends would make runs."""
     return [
         ({"lines": (["the cat sat", "on the mat"], ["the cat sat on"]),
           "texts": (["the cat sat", "on the mat"], ["a dog sat on the mat"])}, 2),
@@ -658,6 +665,7 @@ def prose(seed: int, words: int, vocabulary: int) -> bytes:
 
 
 def helper_cases():
+    """Candidates that are near and far, short and long, and some that hold a piece."""
     mine, near, far = prose(1, 900, 60), prose(1, 4000, 60)[2500:], prose(2, 3000, 80)
     pieces = [mine[10:210], mine[400:520], mine[700:1090]]
     late = far[:6000] + near[:1500]  # the good part stands at the end
@@ -688,6 +696,7 @@ PER_BYTE = "Which unit has the result: bits of what, for each what?"
 
 
 def helper_twin(rng: Random) -> Question:
+    """Bits per byte saved, from bytes packed."""
     length, alone = 1000 * rng.randint(2, 9), rng.randint(45, 60)
     after = alone - rng.randint(5, 20)
     alone, after = alone * length // 100, after * length // 100
@@ -790,6 +799,7 @@ def pick_helper(pieces, candidates, size):
 
 
 def forum(seed: int, many: int, users: int, threads: int) -> list[tuple[str, str, str]]:
+    """Messages of random users in random threads."""
     rng = Random(seed)
     ids = [f"m{i}" for i in range(many)]
     rng.shuffle(ids)
@@ -797,6 +807,7 @@ def forum(seed: int, many: int, users: int, threads: int) -> list[tuple[str, str
 
 
 def side_cases():
+    """Chains, names that are a user's and a thread's, and random forums."""
     chain = [("c5", "a", "1"), ("c3", "a", "2"), ("c9", "b", "2"), ("c1", "b", "3"), ("c7", "d", "4"), ("c2", "d", "5")]
     same_names = [("n1", "x", "y"), ("n2", "y", "z"), ("n3", "z", "x"), ("n4", "w", "w"), ("n5", "v", "w")]
     return [
@@ -822,6 +833,7 @@ def sides(messages, fraction):
 
 
 def sides_twin(rng: Random) -> Question:
+    """How many groups some messages form."""
     messages = [(rng.choice("abcde"), rng.choice("12345")) for _ in range(6)]
     top = {}
 
@@ -984,7 +996,8 @@ EXERCISES = {
 
 
 def torn_copies(rng: Random) -> Question:
-    fraction = rng.choice([0.02, 0.05, 0.1, 0.2])
+    """A duplicate on both sides of a split."""
+    fraction = rng.randint(1, 30) / 100
     return Question(
         f"A document and an exact copy have different ids, and each id is held out with probability {fraction}, by "
         f"a hash. "
@@ -994,6 +1007,7 @@ def torn_copies(rng: Random) -> Question:
 
 
 def zipf_count(rng: Random) -> Question:
+    """A count from a rank."""
     first, rank = 1000 * rng.randint(20, 90), rng.choice([4, 10, 20, 50, 100])
     return Question(
         f"The most frequent word of a text occurs {first:,} times. How often does the word of rank {rank} occur, if "
@@ -1003,7 +1017,8 @@ def zipf_count(rng: Random) -> Question:
 
 
 def zipf_slope(rng: Random) -> Question:
-    factor, slope = rng.choice([2, 3, 10]), rng.choice([0.5, 1.0, 2.0])
+    """What a slope means."""
+    factor, slope = rng.choice([2, 3, 4, 5, 8, 10, 100]), rng.choice([0.5, 0.8, 1.0, 1.5, 2.0])
     return Question(
         f"On logarithmic axes the counts fall with slope −{slope} against the rank. The rank becomes {factor} times "
         f"as large: by which "
@@ -1012,6 +1027,7 @@ def zipf_slope(rng: Random) -> Question:
 
 
 def line_ends(rng: Random) -> Question:
+    """A file converted twice."""
     lines = rng.randint(20, 400)
     return Question(
         f"A file of {lines} lines, each ended by \\n, was converted to \\r\\n, and then once more, each \\n to "
@@ -1021,6 +1037,7 @@ def line_ends(rng: Random) -> Question:
 
 
 def bytes_of_halves(rng: Random) -> Question:
+    """What taking accents apart costs."""
     words = rng.randint(3, 40)
     return Question(
         f"A text holds {words} times é as one code point. It is taken apart into e and a combining accent (NFD). By "
@@ -1030,6 +1047,7 @@ def bytes_of_halves(rng: Random) -> Question:
 
 
 def share_of_bytes(rng: Random) -> Question:
+    """A draw of documents."""
     notes, books = 100 * rng.randint(2, 9), rng.randint(2, 9)
     return Question(
         f"{notes} notes of 200 bytes and {books} books of 400,000 bytes. You draw a document at random, each with "
