@@ -86,8 +86,9 @@ def clean_crawl(folder: Path, text: Sequence[str], config: DataConfig, workers: 
             raise UserError(f"{work} holds the beginnings of a data set made with other settings, or of other files: "
                             "choose another --out, or delete it.")  # fmt: skip
     if not ((folder / STEPS).exists() and (work / "kept").exists()):
-        todo = range(shard[0] - 1, len(sources), shard[1])
-        for index, _, cleaning in _parts(work, sources, todo, workers, "clean", **recipe):
+        todo = [i for i in range(shard[0] - 1, len(sources), shard[1]) if not _part(work, i).exists()]
+        workers = min(workers, len(todo))
+        for index, _, cleaning in _parts(work, sources, todo, workers, "clean", **recipe) if todo else ():
             say(f"{index + 1:,} of {len(sources):,}: {sources[index]['id']}, {cleaning:.0f} s")
         if shard == (1, 1):
             say("looking for duplicates")

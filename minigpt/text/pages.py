@@ -273,6 +273,7 @@ def by_attributes(xpath):
             element.tag, tuple([item for item in element.items() if item[0] in names]))]
         return xpath(tree) if found and below else found
 
+    find.xpath = xpath
     return find
 
 
