@@ -5,6 +5,7 @@ import io
 import json
 import random
 import re
+import time
 import tracemalloc
 import uuid
 from collections import Counter, defaultdict
@@ -313,6 +314,13 @@ def test_endless_nesting():
         found = list(extract([pages.Page("a", "", page, "utf-8"), pages.Page("b", "", PROSE, "utf-8")], step))
         assert found[-1].id == "b" and step.documents == 2 == len(found) + step.removed["no text"]
     assert "The keeper lit the lamp." in visible_text(nested)
+
+
+def test_half_a_million_tags_take_seconds():
+    """Seven minutes, if all of them were looked at; what stands before them is there."""
+    started = time.process_time()
+    text = main_text(PROSE + "<p>word " * 500_000)
+    assert text.count("The keeper lit the lamp") == 8 and time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("page", ["", " ", "\0", "<", "<html", "<![", "<!--", "<script>", "&#xd800;", "&#99999999;",

@@ -24,6 +24,7 @@ from .sources import Document
 from .steps import Statistics, filtered
 
 LIMIT = 4 << 20  # bytes of a page that are read: what comes after is no prose (Common Crawl's own limit is near)
+MOST_TAGS = 40_000  # of a page that are looked at: trafilatura's time grows with their square
 GZIP, WARC = b"\x1f\x8b\x08", b"WARC/"
 SEEN = 500  # characters by which a language is told: more changes no answer and costs time
 
@@ -297,6 +298,8 @@ def main_text(html: str) -> str:
     """What the page is about, paragraph a line, without navigation, banners and comments; "" where there is nothing."""
     from trafilatura import extract as trafilatura_extract
 
+    if html.count("<") > MOST_TAGS:
+        html = "<".join(html.split("<", MOST_TAGS)[:MOST_TAGS])
     return trafilatura_extract(html, options=_options()) or ""
 
 
