@@ -320,7 +320,8 @@ def test_half_a_million_tags_take_seconds():
     """Seven minutes, if all of them were looked at; what stands before them is there."""
     started = time.process_time()
     text = main_text(PROSE + "<p>word " * 500_000)
-    assert text.count("The keeper lit the lamp") == 8 and time.process_time() - started < 20
+    assert text.startswith("The keeper lit the lamp") and text.count("word") > 10_000
+    assert time.process_time() - started < 20
 
 
 @pytest.mark.parametrize("page", ["", " ", "\0", "<", "<html", "<![", "<!--", "<script>", "&#xd800;", "&#99999999;",
