@@ -11,7 +11,8 @@
 #   PREPARE    flags of `prepare`, to make DATA if need be      NPROC     processes on this host (default: its GPUs, or 1)
 #   NNODES     hosts (default 1)                                HOST      address of the host where they meet: the endpoint
 #   PORT       where it listens (29500)                         ADDR      this host's address, if the route to HOST is not it
-#   TRIES      starts without a new checkpoint before giving up (3; on several hosts 10, of about a minute each)
+#   TRIES      starts without a new checkpoint, or without new data, before giving up (3; on several hosts 10, of about a
+#              minute each)
 #   COPY_HOME  a command that copies $RUN, such as  rsync -a "$RUN/" me@home:big/
 #   ON_DONE    a command for the very end, such as  sudo shutdown -h now ; $OUTCOME says how the run ended
 #   PREFLIGHT  flags of `doctor --gpu`                          PAUSE     seconds between two starts (5)
@@ -86,13 +87,50 @@ checkpoint() { cat "$RUN/checkpoints/latest" 2>/dev/null || echo none; }
 stopping='' child=''
 trap 'stopping=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null' TERM INT
 
+# Wait until the process that was just started ends, and set `code`; it is told to when we are to stop, or when another
+# host has asked for the next attempt.
+attend() {
+    child=$!
+    [ -z "$stopping" ] || kill -TERM "$child"
+    while kill -0 "$child" 2>/dev/null; do
+        if [ "$NNODES" -gt 1 ] && [ "$attempt" -gt 0 ] && [ "$(newest)" -gt "$attempt" ]; then
+            kill -TERM "$child" 2>/dev/null
+        fi
+        sleep 1
+    done
+    wait "$child"
+    code=$?
+    child=''
+}
+
+again() { # after a failure, with what there was before it and what there is now: whether to try again, after a pause
+    [ "$1" = "$2" ] || tries=0
+    tries=$((tries + 1))
+    [ -n "$stopping" ] || [ "$tries" -ge "$TRIES" ] || sleep "$PAUSE"
+    [ -z "$stopping" ] || { say "stopped by a signal; the same command goes on"; exit 75; }
+    [ "$tries" -lt "$TRIES" ]
+}
+
+prepared() { cksum "$DATA/journal.json" 2>/dev/null; }
+
+prepare() { # what may pass (no network, no memory) is tried again; a mistake is not
+    local tries=0 before_it
+    until [ -e "$DATA/manifest.json" ]; do
+        before_it=$(prepared)
+        # shellcheck disable=SC2086 # several flags
+        "$PYTHON" -m minigpt prepare --out "$DATA" ${PREPARE:-} 9>&- &
+        attend
+        [ "$code" != 0 ] || return 0
+        say "prepare ended with $code"
+        [ "$code" != 2 ] || { ended='a mistake in PREPARE (above)'; return 1; }
+        again "$before_it" "$(prepared)" || { ended="gave up after $TRIES starts of prepare"; return 1; }
+    done
+}
+
 before() { # the checks and the data, where the run has not begun yet
     [ "$(checkpoint)" = none ] || return 0
     "$PYTHON" -m minigpt doctor | sed "/^$/,\$d" >&2 || say "the doctor has something to mend (above); going on"
-    if [ -n "$DATA" ] && [ "$leads" = 1 ] && [ ! -e "$DATA/manifest.json" ]; then
-        # shellcheck disable=SC2086 # several flags
-        "$PYTHON" -m minigpt prepare --out "$DATA" ${PREPARE:-} || return 1
-    fi
+    if [ -n "$DATA" ] && [ "$leads" = 1 ]; then prepare || return 1; fi
     until [ -z "$DATA" ] || [ -e "$DATA/manifest.json" ] || [ -n "$stopping" ]; do # the endpoint makes it
         if [ "$SECONDS" -gt 1800 ] && [ -z "$(find "$DATA" -mmin -30 -print -quit 2>/dev/null)" ]; then
             say "nobody has written to $DATA for half an hour"
@@ -110,22 +148,14 @@ before() { # the checks and the data, where the run has not begun yet
 
 # ---- train -----------------------------------------------------------------------------------------------------------
 
-start() { # one torchrun, until it ends, is told to stop, or another host has asked for the next attempt
+start() { # one torchrun, until it ends
     local where=(--standalone --max-restarts=3)
     [ "$NNODES" = 1 ] || where=(--nnodes="$NNODES" --max-restarts=0 --rdzv-backend=c10d --rdzv-endpoint="$HOST:$PORT"
         --rdzv-id="attempt-$attempt" --rdzv-conf="is_host=$leads,join_timeout=60" --local-addr="$ADDR")
     "$PYTHON" -m torch.distributed.run "${where[@]}" --nproc-per-node="$NPROC" -m minigpt pretrain \
         ${DATA:+--data "$DATA"} --out "$RUN" --resume "$@" 9>&- & # ranks that outlive us must not hold the lock
-    child=$!
-    [ -z "$stopping" ] || kill -TERM "$child"
-    while kill -0 "$child" 2>/dev/null; do
-        if [ "$NNODES" -gt 1 ] && [ "$(newest)" -gt "$attempt" ]; then kill -TERM "$child" 2>/dev/null; fi
-        sleep 1
-    done
-    wait "$child"
-    code=$?
+    attend
     say "torchrun ended with $code"
-    child=''
 }
 
 train() { # sets `ended`
@@ -140,12 +170,10 @@ train() { # sets `ended`
         # ranks return 0 for what the program itself decides, and a mistaken flag is found before there is a status
         [ "$code" != 0 ] || [ -e "$RUN/status.json" ] || ended='a mistake in the command (above)'
         [ "$ended" = retry ] || return 0
-        [ "$(checkpoint)" = "$before_it" ] || tries=0
-        [ "$(newest)" -gt "$attempt" ] || tries=$((tries + 1)) # else another host has cut this start short
-        [ "$tries" -lt "$TRIES" ] || { ended="gave up after $TRIES starts without a new checkpoint"; return 0; }
-        [ -n "$stopping" ] || sleep "$PAUSE"
-        [ -z "$stopping" ] || { say "stopped by a signal; the same command goes on"; exit 75; }
+        [ "$(newest)" -le "$attempt" ] || tries=$((tries - 1)) # another host has cut this start short
+        again "$before_it" "$(checkpoint)" || break
     done
+    ended="gave up after $TRIES starts without a new checkpoint"
 }
 
 attempt=0 code=0 ended='the checks before the run failed'

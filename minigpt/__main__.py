@@ -26,6 +26,7 @@ from .classroom.progress import progress_verb  # noqa: E402
 from .classroom.ready import ready_verb  # noqa: E402
 from .classroom.review import review_verb  # noqa: E402
 from .config import DataConfig, RunConfig, UserError, check_reference, depth, preset  # noqa: E402
+from .report import refused  # noqa: E402
 
 
 def pretrain(argv: list[str]) -> int:
@@ -34,13 +35,17 @@ def pretrain(argv: list[str]) -> int:
     chooser.add_argument("--preset", default="tiny")
     chooser.add_argument("--depth", type=int)
     chosen, rest = chooser.parse_known_args(argv)
-    default = preset(chosen.preset) if chosen.depth is None else depth(chosen.depth)
     about = "Flags change a preset (--preset NAME, default tiny) or a depth (--depth N); its own defaults are shown."
     rest = ["--start-from" if arg == "--from" else arg for arg in rest]
-    config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
-    if config.train.resume and not config.train.out:
-        raise UserError("--resume needs --out, the run folder to continue in.")
-    check_reference(config)
+    try:
+        default = preset(chosen.preset) if chosen.depth is None else depth(chosen.depth)
+        config = parse(tyro.conf.OmitArgPrefixes[RunConfig], rest, "pretrain", default=default, description=about)
+        if config.train.resume and not config.train.out:
+            raise UserError("--resume needs --out, the run folder to continue in.")
+        check_reference(config)
+    except UserError as error:
+        refused(*folder_named(rest), error)
+        raise
     if not config.train.out:
         config = replace(config, train=replace(config.train, out=time.strftime("runs/%Y-%m-%d_%H-%M-%S")))
     preparing = None if from_torchrun() else begin_to_prepare(config)
@@ -55,7 +60,7 @@ def pretrain(argv: list[str]) -> int:
 
     def request_stop(number, frame):
         nonlocal stopping
-        if stopping:  # asked twice: do not insist on saving
+        if stopping and number == signal.SIGINT and not from_torchrun():  # Ctrl-C twice: do not insist on saving
             raise KeyboardInterrupt
         stopping = True
 
@@ -70,6 +75,13 @@ def pretrain(argv: list[str]) -> int:
     if leads() and run.status.get("reason") != "interrupted":
         print_result(Run.load(run.folder))
     return 0 if from_torchrun() or run.status.get("status") == "done" else 75
+
+
+def folder_named(argv: list[str]) -> tuple[str, bool]:
+    """What flags that may be mistaken say of --out and --resume."""
+    outs = [value for flag, value in zip(argv, [*argv[1:], ""]) if flag == "--out"]
+    outs += [arg.removeprefix("--out=") for arg in argv if arg.startswith("--out=")]
+    return (outs or [""])[0], "--resume" in argv
 
 
 def from_torchrun() -> bool:
@@ -108,7 +120,7 @@ def prepare(
     mask: bool = True, near: float = DataConfig.near, decontaminate: tuple[str, ...] = (), shard: str = "1/1",
     mixture: str = "", max_epochs: float = DataConfig.max_epochs,
 ) -> int:  # fmt: skip
-    """Turn text into a data folder: tokenizer, token shards, manifest.
+    """Turn text into a data folder: tokenizer, token shards, manifest. Given again, it goes on, or is done at once.
 
     Args:
         out: The data folder to make.
@@ -131,12 +143,8 @@ def prepare(
         max_epochs: How often the mixture may repeat a domain.
     """
     from . import data_report
-    from .corpus import JOURNAL
     from .prepare import import_bins, prepare
-    from .shards import MANIFEST
 
-    if (Path(out) / MANIFEST).exists() and not (Path(out) / JOURNAL).exists():
-        raise UserError(f"{out} already holds a data set: choose another --out, or delete it first.")
     if tokens < 0 or workers < 1:
         raise UserError("--tokens cannot be negative, and --workers must be at least 1.")
     if import_bin:
@@ -371,7 +379,12 @@ def parse(what, argv: list[str], verb: str, **options):
             near = difflib.get_close_matches(flag, flags, 1)
             hint = f"did you mean {near[0]}?" if near else f"see `minigpt {verb} --help`."
             raise UserError(f"unknown flag {flag}: {hint}")
-    return tyro.cli(what, args=argv, prog=f"minigpt {verb}", **options)
+    try:
+        return tyro.cli(what, args=argv, prog=f"minigpt {verb}", **options)
+    except SystemExit as ended:  # --help, or a mistake that tyro has told
+        if not ended.code:
+            raise
+        raise UserError(f"these flags are not understood (above): see `minigpt {verb} --help`.") from None
 
 
 def main(argv: list[str] | None = None) -> int:

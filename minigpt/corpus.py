@@ -27,14 +27,14 @@ from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from .config import DataConfig, UserError, from_dict
-from .files import naming, need_room, write_atomic
+from .files import child_environment, end_with_parent, naming, need_room, write_atomic
 from .shards import SHARD_TOKENS, STEPS, ShardWriter, join_part, write_part
 from .text.fetch import download, is_remote, remote_files
 from .text.pipeline import CRAWL, clean_file, join_files, save_statistics
 from .text.sources import Document, files_of, held_out, read_file
 from .tokenizer import Tokenizer
 
-SOURCES, JOURNAL, CLEANING = "sources.json", "journal.json", "cleaning"
+SOURCES, JOURNAL, CLEANING, UNMIXED = "sources.json", "journal.json", "cleaning", "unmixed"
 DOWNLOADERS = 2  # files fetched at the same time
 LEAST_RATIO = 0.4  # bytes of tokens a byte of text: about four and a half bytes a token, two bytes to store one
 
@@ -45,8 +45,9 @@ def list_sources(text: Sequence[str], val_text: str = "", wanted: Callable[[str]
     place: a path, an http(s) address or hub:owner/name@commit/path. split: "val" or "train" where there is a val_text,
     else "" (each document by a hash of its id). What is missing, or holds no file that we read, is a UserError.
     """
+    places = [(val_text, "val"), *((path, "train") for path in text)] if val_text else [(path, "") for path in text]
     found = []
-    for path, split in [*[(val_text, "val")] * bool(val_text), *((path, "train" if val_text else "") for path in text)]:
+    for path, split in places:
         if not is_remote(path) and not os.path.exists(path):
             raise UserError(f"{path} does not exist.")
         files = remote_files(path) if is_remote(path) else (
@@ -166,7 +167,7 @@ def tokenize_files(folder: Path, sources: list[dict], tokenizer: Tokenizer, *, v
 
 def clean(folder: Path):
     """Remove what a finished data folder does not need."""
-    for name in ("parts", "downloads", CLEANING):
+    for name in ("parts", "downloads", CLEANING, UNMIXED):
         shutil.rmtree(folder / name, ignore_errors=True)
     for file in (folder / JOURNAL, *folder.glob(".*.tmp"), *(folder / "tokenizer").glob(".*.tmp")):
         file.unlink(missing_ok=True)
@@ -214,8 +215,7 @@ def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int,
             _ask(process, source)
         finally:
             idle.put(process)
-        if is_remote(sources[index]["place"]):
-            file.unlink()
+        _downloaded(folder, index, sources[index]).unlink(missing_ok=True)
         return downloading, time.perf_counter() - started
 
     def start(index: int) -> Future:
@@ -246,8 +246,8 @@ def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int,
 
 
 def fetched(folder: Path, index: int, source: dict, stop: threading.Event | None = None) -> Path:
-    """The file of a source on this machine, downloaded first where it is remote."""
-    path = _downloaded(folder, index, source)
+    """The file of a source on this machine: your own, or a download, which is made first."""
+    path = _downloaded(folder, index, source) if is_remote(source["place"]) else Path(source["place"])
     with naming(path, "read"):
         if not is_remote(source["place"]):
             if path.stat().st_size != source["bytes"]:
@@ -261,17 +261,14 @@ def fetched(folder: Path, index: int, source: dict, stop: threading.Event | None
 
 
 def _downloaded(folder: Path, index: int, source: dict) -> Path:
-    """Where a source lies, or will lie, on this machine. A download keeps its endings, by which readers are chosen."""
-    if not is_remote(source["place"]):
-        return Path(source["place"])
+    """Where a download lies, never a file of yours. It keeps its endings, by which readers are chosen."""
     return folder / "downloads" / f"{index:05d}{''.join(PurePosixPath(source['id']).suffixes[-2:])}"
 
 
 def _worker(job: str, settings: str) -> subprocess.Popen:
     """A process that makes parts, started as the tokenizer's are: no fork, and the caller's script is not run again."""
     command = [sys.executable, "-P", "-c", "from minigpt.corpus import _work; _work()", job, settings]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=env, text=True)
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), text=True)
 
 
 def _ask(process: subprocess.Popen, job: dict):
@@ -296,7 +293,7 @@ def _work():
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, but it is the parent that ends us
     prepared = {"tokenize": _tokenizing, "clean": _cleaning}[sys.argv[1]]
     make, jobs = prepared(**json.loads(sys.argv[2])), queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(jobs,), daemon=True).start()
+    end_with_parent(lambda line: jobs.put(json.loads(line)))  # in the middle of a file: the next call works on the same
     while True:
         job, error = jobs.get(), ""
         try:
@@ -324,10 +321,3 @@ def _cleaning(threads: int, **recipe) -> Callable[[dict], None]:
     """A function that makes a part of a WARC file: its documents; see text/pipeline.py."""
     config = from_dict(DataConfig, recipe)
     return lambda job: clean_file(Path(job["file"]), Path(job["part"]), config)
-
-
-def _listen(jobs: queue.SimpleQueue):
-    """Pass jobs on; when the parent is gone, end at once, in the middle of a file: the next call works on the same."""
-    for line in sys.stdin:
-        jobs.put(json.loads(line))
-    os._exit(0)

@@ -13,6 +13,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from statistics import median
 from urllib.parse import urlsplit
@@ -56,16 +57,12 @@ class Tail:
             return
         for line in lines:
             self.offset += len(line) + 1
-            try:
+            with suppress(ValueError, TypeError, KeyError):  # what a crash has left
                 row = json.loads(line)
-                step, kind = row["step"], ("train_loss" in row, "sample" in row, "final" in row)
-            except (ValueError, TypeError, KeyError):
-                continue  # what a crash has left
-            if step > self.step:
-                self.step, self.kinds = step, set()
-            if step == self.step and kind not in self.kinds:
-                self.kinds.add(kind)
-                yield row
+                kind = row["step"], "train_loss" in row, "sample" in row, "final" in row
+                if kind[0] >= self.step and kind not in self.kinds:
+                    self.step, self.kinds = kind[0], {kind, *(k for k in self.kinds if k[0] == kind[0])}
+                    yield row
 
 
 def patience(seconds: list[float]) -> float:
@@ -151,12 +148,11 @@ def post(url: str, message: dict) -> bool:
         try:
             with urllib.request.urlopen(request, timeout=TIMEOUT):
                 return True
-        except urllib.error.HTTPError as error:
-            reason = f"it answers {error.code}"
-            if error.code < 500 and error.code != 429:  # it will not have it
-                break
         except OSError as error:
-            reason = getattr(error, "reason", error)
+            code, reason = getattr(error, "code", None), getattr(error, "reason", error)
+            if code and code < 500 and code != 429:  # it will not have it
+                break
+    reason = f"it answers {code}" if code else reason
     print(f"follow: no message to {urlsplit(url).hostname} ({reason})", file=sys.stderr)
     return False
 
@@ -170,11 +166,10 @@ class Alarms:
 
     def see(self, row: dict) -> None:
         self.step, self.val_bpb = row["step"], row.get("val_bpb", self.val_bpb)
-        if "seconds" in row:
-            self.seconds = [*self.seconds[-50:], row["seconds"]]
         if "train_loss" in row:
-            bad = not is_finite(row["train_loss"])
-            self.alarm("loss", bad, "running", f"the loss is not finite at step {self.step}")
+            self.seconds = [*self.seconds[-50:], row["seconds"]]
+            self.alarm("loss", not is_finite(row["train_loss"]), "running",
+                       f"the loss is not finite at step {self.step}")  # fmt: skip
 
     def look(self, status: dict, quiet: float) -> None:
         kind, limit = status.get("status", "running"), patience(self.seconds)

@@ -1,7 +1,7 @@
 """A second copy of a run, somewhere else: `--mirror DIR|URL`, anything that fsspec can write to.
 
-A rented machine goes away together with its disk. `python -m minigpt.mirror RUN URL`, a process of its own, copies each
-finished checkpoint and the small files. Training starts it and never waits for it; what goes wrong there is one
+A rented machine goes away together with its disk. `python -m minigpt.mirror RUN URL KEEP`, a process of its own, copies
+each finished checkpoint and the small files. Training starts it and never waits for it; what goes wrong there is one
 sentence, and is tried again after 1, 2, 4, … seconds. The mirror is itself a run folder, with one rule more:
 
     checkpoints/step_000100/    the checkpoint's files, metrics.jsonl as it was then, and last of all state.json
@@ -9,7 +9,6 @@ sentence, and is tried again after 1, 2, 4, … seconds. The mirror is itself a 
 A folder without state.json is half a copy. What is sent is compared with the SHA-256 that state.json holds and with the
 size that arrives; what is taken back is read and hashed again. No torch here, so that the process stays small.
 """
-import argparse
 import hashlib
 import json
 import os
@@ -25,7 +24,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from .config import UserError
-from .files import write_atomic
+from .files import child_environment, end_with_parent, write_atomic
 
 MARKER = "state.json"
 SMALL = ("config.json", "environment.json")
@@ -114,8 +113,9 @@ def send(fs, file: Path, target: str, expected: str | None) -> None:
         raise OSError(f"{target} did not arrive whole")
 
 
-def send_checkpoint(fs, source: Path, target: str, metrics: Path) -> None:
-    """Copy a finished checkpoint, its marker last; a copy that is there already stops counting until then."""
+def send_checkpoint(fs, source: Path, target: str, metrics: Path) -> bytes:
+    """Copy a finished checkpoint, and last its marker, which is returned; a copy that is there stops counting until
+    then."""
     marker = (source / MARKER).read_bytes()
     try:
         hashes = json.loads(marker)["sha256"]
@@ -130,6 +130,7 @@ def send_checkpoint(fs, source: Path, target: str, metrics: Path) -> None:
     if metrics.exists():
         replace_file(fs, f"{target}/{metrics.name}", metrics.read_bytes())
     replace_file(fs, f"{target}/{MARKER}", marker)
+    return marker
 
 
 class Copies:
@@ -138,7 +139,7 @@ class Copies:
     def __init__(self, out: Path, url: str, keep: int):
         self.out, self.keep, (self.fs, self.root) = out, keep, open_mirror(url)
         self.folder, self.at, self.small = f"{self.root}/checkpoints", {}, {}
-        """`at`: name of a checkpoint -> its marker; `small`: file -> when it was written, and its size."""
+        """`at`: name of a whole copy -> its marker; `small`: file -> when it was written, and its size."""
         ours = json.loads((out / "config.json").read_bytes())
         if "config.json" in listed(self.fs, self.root):
             theirs = json.loads(self.fs.cat_file(f"{self.root}/config.json"))
@@ -148,14 +149,13 @@ class Copies:
             if MARKER in listed(self.fs, f"{self.folder}/{name}"):
                 self.at[name] = self.fs.cat_file(f"{self.folder}/{name}/{MARKER}")
 
-    def missing(self) -> list[str]:
-        """Checkpoints that the mirror should have and has not, newest first."""
-        found = []
+    def missing(self, damaged: set[str]) -> str | None:
+        """The newest checkpoint that the mirror should have and has not."""
         for name in finished_in(self.out)[: self.keep]:
             with suppress(FileNotFoundError):  # just now it made room for a newer one
-                if self.at.get(name) != (self.out / "checkpoints" / name / MARKER).read_bytes():
-                    found.append(name)
-        return found
+                if name not in damaged and self.at.get(name) != (self.out / "checkpoints" / name / MARKER).read_bytes():
+                    return name
+        return None
 
     def copy_checkpoint(self, name: str) -> None:
         """The checkpoint, and everything it needs; then the oldest copies go. There is always one that is whole."""
@@ -163,9 +163,7 @@ class Copies:
         self.prune(max(1, self.keep - 1), name)
         self.at.pop(name, None)
         source = self.out / "checkpoints" / name
-        marker = (source / MARKER).read_bytes()
-        send_checkpoint(self.fs, source, f"{self.folder}/{name}", self.out / "metrics.jsonl")
-        self.at[name] = marker
+        self.at[name] = send_checkpoint(self.fs, source, f"{self.folder}/{name}", self.out / "metrics.jsonl")
         self.prune(self.keep, name)
 
     def prune(self, keep: int, sparing: str) -> None:
@@ -207,13 +205,8 @@ def keep_copying(out: Path, url: str, keep: int, ending: threading.Event, say: C
         name = None
         try:
             copies = copies or Copies(out, url, keep)
-            while todo := [n for n in copies.missing() if n not in damaged]:
-                name = todo[0]
-                try:
-                    copies.copy_checkpoint(name)
-                except Damaged as error:
-                    damaged.add(name)
-                    say(f"{error}, and is not copied to {url}.")
+            while name := copies.missing(damaged):
+                copies.copy_checkpoint(name)
             if closing or time.monotonic() - small_at > SMALL_EVERY:
                 copies.copy_small()
                 small_at = time.monotonic()
@@ -222,13 +215,17 @@ def keep_copying(out: Path, url: str, keep: int, ending: threading.Event, say: C
             failures, said = 0, False
         except UserError:
             raise
+        except Damaged as error:
+            damaged.add(name)
+            say(f"{error}, and is not copied to {url}.")
+            continue
         except Exception as error:  # each store has errors of its own, and none of them may end this process
             if name and not (out / "checkpoints" / name / MARKER).exists():
                 continue  # the run has made room for a newer one
             copies, failures = None, failures + 1  # look again at what is there: it may have come back empty
             if not said:
-                said = True
                 say(f"cannot copy to {url} ({reason_of(error)}); it is tried again, and training goes on.")
+            said = True
         if closing and (not failures or failures >= TRIES):
             return not failures and not damaged & set(finished_in(out)[:1])
         pause = min(2.0 ** (failures - 1), LONGEST_WAIT) if failures else POLL
@@ -240,19 +237,22 @@ class Mirror:
 
     def __init__(self, out: Path, url: str, keep: int):
         self.out, self.url = out, url
-        self.command = [sys.executable, "-m", "minigpt.mirror", str(out), url, "--keep", str(keep)]
+        self.command = [sys.executable, "-m", "minigpt.mirror", str(out), url, str(keep)]
         self.ending, self.process = threading.Event(), self.start()
         self.thread = threading.Thread(target=self.revive, daemon=True)
         self.thread.start()
 
     def start(self) -> subprocess.Popen:
         # a session of its own: Ctrl-C in a terminal reaches the whole group, and it has a checkpoint to finish
-        return subprocess.Popen(self.command, stdin=subprocess.PIPE, start_new_session=True)
+        return subprocess.Popen(self.command, env=child_environment(), stdin=subprocess.PIPE, start_new_session=True)
 
     def revive(self) -> None:
         while not self.ending.wait(10):
-            if self.process.poll() not in (None, REFUSED):
-                self.process = self.start()
+            self.start_again()
+
+    def start_again(self) -> None:
+        if self.process.poll() not in (None, REFUSED):
+            self.process = self.start()
 
     def finish(self, say: Callable[[str], None]) -> None:
         """Let it copy what is left, for at most PATIENCE seconds; says so if something is left even then."""
@@ -260,13 +260,11 @@ class Mirror:
         self.thread.join()
         if isinstance(sys.exception(), KeyboardInterrupt):  # asked twice to stop
             return self.process.kill()
-        if self.process.poll() not in (None, REFUSED):
-            self.process = self.start()
-        with suppress(OSError):
+        self.start_again()
+        with suppress(OSError, subprocess.TimeoutExpired):
             self.process.stdin.write(b"end\n")
-            self.process.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self.process.wait(PATIENCE + 5)
+            self.process.stdin.flush()  # and left open: we are still here
+            self.process.wait(PATIENCE)
         if self.process.poll() != 0:
             self.process.kill()
             say(f"not all of {self.out} is at the mirror {self.url}: copy the folder yourself before this disk goes.")
@@ -344,10 +342,9 @@ def take(fs, root: str, name: str, out: Path) -> str:
         state, there = checkpoint.check(temporary), listed(fs, root)
         status = json.loads(fs.cat_file(f"{root}/status.json")) if "status.json" in there else {}
         done = (status.get("status"), status.get("step")) == ("done", state["step"])
-        if not done and "metrics.jsonl" in names:  # the lines up to this checkpoint
-            os.replace(temporary / "metrics.jsonl", out / "metrics.jsonl")
-        (temporary / "metrics.jsonl").unlink(missing_ok=True)
-        wanted = [name for name in SMALL + AT_THE_END * done if name in there]
+        with suppress(FileNotFoundError):
+            os.replace(temporary / "metrics.jsonl", out / "metrics.jsonl")  # the lines up to this checkpoint
+        wanted = [name for name in SMALL + AT_THE_END * done if name in there]  # if done, with all lines
         wanted += [f"tokenizer/{name}" for name in listed(fs, f"{root}/tokenizer")]
         (out / "tokenizer").mkdir(exist_ok=True)
         for name in wanted:
@@ -363,37 +360,25 @@ def take(fs, root: str, name: str, out: Path) -> str:
 # ---- the process -----------------------------------------------------------------------------------------------------
 
 
-def wait_for_end(ending: threading.Event) -> None:
-    """Training says "end". A pipe that closes without it means that training was killed, and may be started again: two
-    of us must not write at once."""
-    if sys.stdin.readline().strip() != "end":
-        os._exit(1)
-    ending.set()
-    time.sleep(PATIENCE)
-    os._exit(1)
+def main(run: str, url: str, keep: str) -> int:
+    """python -m minigpt.mirror RUN URL KEEP: copy until a line on the standard input says that the run has ended.
 
-
-def main(argv: list[str] | None = None) -> int:
-    """python -m minigpt.mirror RUN URL: copy until "end" comes on the standard input."""
-    parser = argparse.ArgumentParser(prog="minigpt.mirror")
-    parser.add_argument("run", type=Path)
-    parser.add_argument("url")
-    parser.add_argument("--keep", type=int, default=2)
-    given = parser.parse_args(argv)
+    Where the input ends without one, training was killed, and may be started again: two of us must not write at once.
+    """
     if hasattr(os, "nice"):
         os.nice(10)  # training comes first
     ending = threading.Event()
-    threading.Thread(target=wait_for_end, args=(ending,), daemon=True).start()
+    end_with_parent(lambda line: ending.set())
 
     def say(sentence: str) -> None:
         print(f"mirror: {sentence}", file=sys.stderr, flush=True)
 
     try:
-        return 0 if keep_copying(given.run, given.url, given.keep, ending, say) else 1
+        return 0 if keep_copying(Path(run), url, int(keep), ending, say) else 1
     except UserError as error:
         say(str(error))
         return REFUSED
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(*sys.argv[1:]))

@@ -624,6 +624,15 @@ def decided(counts: Tensor | None) -> set[str]:
     return set() if counts is None else {name for name, n in zip(FLAGS, counts.tolist()) if n}
 
 
+def some_rank(layout: Layout, raised: bool) -> bool:
+    """Whether a rank raises this flag; all have to ask."""
+    if layout.world == 1:
+        return raised
+    count = torch.tensor(float(raised), device=layout.device)
+    dist.all_reduce(count)
+    return count.item() > 0
+
+
 def fingerprint(tensors: list[Tensor]) -> int:
     """A checksum of fp32 tensors: their words, added up as integers. A single bit that differs changes it."""
     total = 0

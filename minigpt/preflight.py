@@ -11,8 +11,10 @@ code runs over gloo, which is how it is tested.
 import json
 import math
 import os
+import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,8 +23,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import timedelta
-from itertools import islice, product
+from itertools import chain, count, islice, product
 from pathlib import Path
+from string import ascii_lowercase
 
 import torch
 import torch.distributed as dist
@@ -31,7 +34,7 @@ from . import parallel, train
 from .accounting import memory, mfu, parameters
 from .checkpoint import load_latest
 from .config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError, preset
-from .files import write_atomic
+from .files import end_with_parent, run_child, write_atomic
 from .precision import BACKENDS, attention_tolerance, attention_trial, device_name, refuse_fp8
 from .shards import write_shards
 from .text.sources import Document
@@ -74,39 +77,17 @@ class Failed(Exception):
 def run_job(job: str, ranks: int = 1, patience: float | None = None, **arguments):
     """The answer of a job (a function of JOBS) on so many ranks; Failed, with the last words of the one that failed."""
     patience = PATIENCE[job] if patience is None else patience
+    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
     with tempfile.TemporaryDirectory(prefix="minigpt-job-", ignore_cleanup_errors=True) as folder:
-        file = Path(folder, "job.json")
+        file, answer = Path(folder, "job.json"), Path(folder, "answer.json")
         file.write_text(json.dumps(arguments))
-        process = start_job(job, file, ranks)
         try:
-            said = process.communicate(timeout=patience)[0]
+            _, said = run_child([sys.executable, *launcher, "-m", "minigpt.preflight", job, str(file)], patience)
         except subprocess.TimeoutExpired:
             raise Failed(f"no answer in {patience:.0f} s") from None
-        finally:
-            end(process)
-        answer = Path(folder, "answer.json")
         if not answer.exists():
             raise Failed(last_words(said))
         return json.loads(answer.read_text())
-
-
-def start_job(job: str, file: Path, ranks: int, output: int = subprocess.PIPE) -> subprocess.Popen:
-    """The process of a job, or torchrun with so many of them; FILE holds its arguments."""
-    launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"] if ranks > 1 else []
-    env = {name: value for name, value in os.environ.items() if name not in ("RANK", "WORLD_SIZE", "LOCAL_RANK")}
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH")]))
-    return subprocess.Popen([sys.executable, *launcher, "-m", "minigpt.preflight", job, str(file)], env=env, text=True,
-                            stdout=output, stderr=subprocess.STDOUT, errors="replace")  # fmt: skip
-
-
-def end(process: subprocess.Popen) -> None:
-    """End a process that may still run; torchrun is asked first, since it then ends its ranks, which outlive it."""
-    if process.poll() is None:
-        process.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(45)  # torchrun gives its ranks 30
-    process.kill()
-    process.wait()
 
 
 def last_words(said: str) -> str:
@@ -115,10 +96,9 @@ def last_words(said: str) -> str:
     >>> last_words("Traceback …\\n  File …\\nValueError: no such thing\\n\\nroot cause: rank 1\\n")
     'ValueError: no such thing'
     """
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    errors = [re.sub(r"^\[rank\d+\]:\s*", "", line) for line in lines]
-    errors = [line for line in errors if re.match(r"(minigpt: |[\w.]*(Error|Exception|Interrupt|Failed)\b)", line)
-              and "ChildFailedError" not in line]  # fmt: skip
+    lines = [re.sub(r"^\[rank\d+\]:\s*", "", line.strip()) for line in said.splitlines() if line.strip()]
+    names_it = r"minigpt: |(?!.*ChildFailedError)[\w.]*(Error|Exception|Interrupt|Failed)\b"
+    errors = [line for line in lines if re.match(names_it, line)]
     return (errors or lines or ["it ended without a word"])[-1]
 
 
@@ -160,49 +140,42 @@ def first_steps(config: dict, steps: int) -> dict:
     waits                shares of the time that the host waits: for data (the device may idle), and for the loss of the
                          step before (it does not: the next step is queued)
     """
-    run = train.RunConfig.from_json(json.dumps(config))
+    run = RunConfig.from_json(json.dumps(config))
     layout = parallel.join_ranks(run.train, run.model, lambda sentence: None)
     try:
-        t = train.setup(run, say=lambda sentence: None, layout=layout)
-        on_gpu, losses, reading, flags = t.policy.device.startswith("cuda"), [], 0.0, dict.fromkeys(parallel.FLAGS, 0)
-        if on_gpu:
-            torch.cuda.reset_peak_memory_stats(t.policy.device)
-        waiting = None
+        t, losses, reading = train.setup(run, say=lambda sentence: None, layout=layout), [], 0.0
+        device, flags, peak = t.policy.device, dict.fromkeys(parallel.FLAGS, 0), None
+        if device.startswith("cuda"):
+            torch.cuda.reset_peak_memory_stats(device)
         for number in range(steps):
             loss = train.forward_backward(t, train.next_batch(t))
             train.optimizer_step(t)
             t.step += 1
-            loss, _ = parallel.agree(layout, loss, flags)
+            losses.append(parallel.agree(layout, loss, flags)[0])
             start = time.perf_counter()
-            if waiting is not None:
-                losses.append(waiting.item())
-                reading += time.perf_counter() - start
-            waiting = loss
+            losses[max(0, number - 1)].item()  # of the step before, as training does
+            reading += time.perf_counter() - start
             if number == 0:  # it compiles, on a CPU, and is not counted
-                losses.append(loss.item())
-                waiting, began, t.waited = None, time.perf_counter(), 0.0
-        if waiting is not None:
-            losses.append(waiting.item())
+                began, reading, t.waited = time.perf_counter(), 0.0, 0.0
+        losses = [loss.item() for loss in losses]
         elapsed = max(time.perf_counter() - began, 1e-9)
         t.batches.close()
-        formula = memory(t.config.model, t.micro_batch, t.policy.precision, t.config.optim.optimizer,
-                         math.prod(layout.sizes[1:]))["total"]  # fmt: skip
-        peak = torch.cuda.max_memory_allocated(t.policy.device) if on_gpu else None
-        return {
-            "losses": losses, "micro_batch": t.micro_batch, "layout": str(layout), "device": t.policy.device,
-            "precision": t.policy.precision, "compile": t.policy.compile, "attention": t.policy.attention,
-            "tokens_per_second": (len(losses) - 1) * run.optim.batch_tokens / elapsed,
-            "formula": formula,
-            "peak": max(parallel.gathered(layout, peak)) if on_gpu else None,
-            "waits": {"data": round(t.waited / elapsed, 4), "loss": round(reading / elapsed, 4)},
-        }
+        if device.startswith("cuda"):
+            peak = max(parallel.gathered(layout, torch.cuda.max_memory_allocated(device)))
+        formula = memory(run.model, t.micro_batch, t.policy.precision, run.optim.optimizer, math.prod(layout.sizes[1:]))
+        return {"losses": losses, "micro_batch": t.micro_batch, "layout": str(layout), "precision": t.policy.precision,
+                "compile": t.policy.compile, "attention": t.policy.attention, "peak": peak, "formula": formula["total"],
+                "tokens_per_second": (steps - 1) * run.optim.batch_tokens / elapsed,
+                "waits": {"data": round(t.waited / elapsed, 4), "loss": round(reading / elapsed, 4)}}  # fmt: skip
     finally:
         parallel.leave(layout)
 
 
-def run_to_end(config: dict) -> dict:
-    """`train.pretrain`, for runs that will be killed."""
-    return train.pretrain(train.RunConfig.from_json(json.dumps(config))).status
+def run_to_end(config: dict, kill_at: int | None = None) -> dict:
+    """`train.pretrain`, killed with SIGKILL (where there is one) when it has been asked so many times whether to stop:
+    once a step."""
+    asked, deadly, run = count(), getattr(signal, "SIGKILL", signal.SIGTERM), RunConfig.from_json(json.dumps(config))
+    return train.pretrain(run, lambda: next(asked) == kill_at and os.kill(os.getpid(), deadly)).status
 
 
 JOBS: dict[str, Callable] = {"time_all_reduce": time_all_reduce, "first_steps": first_steps, "run_to_end": run_to_end}
@@ -213,15 +186,12 @@ JOBS: dict[str, Callable] = {"time_all_reduce": time_all_reduce, "first_steps": 
 
 def write_data(folder: Path, vocab_size: int, words: int = 60_000) -> Path:
     """A data folder for trying: text of forty made-up words, a tokenizer of just `vocab_size` that nobody trained."""
-    letters = [bytes([byte]) for byte in range(256)]
-    longer = product((a + b for a, b in product(letters, letters)), letters)  # for vocabularies above 65,793
-    merges = [*islice(product(letters, letters), vocab_size - 257)]
-    merges += islice(longer, vocab_size - 257 - len(merges))
-    tokenizer = Tokenizer(merges, (END_OF_TEXT,))
-    names = ["".join(chr(97 + (7 * i + 3 * j + i * j) % 26) for j in range(2 + i % 6)) for i in range(40)]
-    at = lambda i: names[(i * i // 7 + 3 * i) % 40]
-    documents = (Document(str(n), "made up", " ".join(map(at, range(n * 500, n * 500 + 500))))
-                 for n in range(words // 500))  # fmt: skip
+    pairs = [bytes(two) for two in product(range(256), repeat=2)]
+    longer = (a + bytes([b]) for a, b in product(pairs, range(256)))  # for vocabularies above 65,793
+    merges = [(token[:-1], token[-1:]) for token in islice(chain(pairs, longer), vocab_size - 257)]
+    tokenizer, draw = Tokenizer(merges, (END_OF_TEXT,)), random.Random(0)
+    names = ["".join(draw.choices(ascii_lowercase, k=2 + i % 6)) for i in range(40)]
+    documents = (Document(str(i), "made up", " ".join(draw.choices(names, k=500))) for i in range(words // 500))
     write_shards(folder, documents, tokenizer, is_val=lambda d: int(d.id) % 6 == 0)
     tokenizer.save(folder / "tokenizer" / "tokenizer.json")
     return folder
@@ -238,23 +208,20 @@ def trial(config: RunConfig, folder: Path, out: str, **changes) -> dict:
                             replace(config.train, **fresh | changes)))  # fmt: skip
 
 
-def losses_of(config: RunConfig, folder: Path, out: str, steps: int = 8, ranks: int = 1, **changes) -> list[float]:
-    """The first losses of a trial run, which leaves nothing in `folder` but data."""
-    found = run_job("first_steps", ranks, config=trial(config, folder, out, **changes), steps=steps)
-    shutil.rmtree(folder / out, ignore_errors=True)
-    return found["losses"]
-
-
-def difference(losses: list[float], reference: list[float]) -> float:
-    """The largest relative difference of two lists of losses; infinite where one is not finite."""
-    if len(losses) != len(reference) or not all(map(math.isfinite, losses)):
-        return math.inf
-    return max(abs(a - b) / abs(b) for a, b in zip(losses, reference))
-
-
 def compared(losses: list[float], reference: list[float], tolerance: float) -> dict:
-    found = difference(losses, reference)
+    """The largest relative difference of two lists of losses; infinite where one is not finite."""
+    found = math.inf
+    if len(losses) == len(reference) and all(map(math.isfinite, losses)):
+        found = max(abs(a - b) / abs(b) for a, b in zip(losses, reference))
     return {"ok": found <= tolerance, "difference": float(f"{found:.3g}"), "tolerance": tolerance}
+
+
+def bounded(config: RunConfig, device: str, ranks: int, most: float = math.inf) -> RunConfig:
+    """A config with at most so many tokens a step; on a CPU about 2048, which takes hours for GPT-2's half million."""
+    if device == "cpu":
+        least = ranks * config.model.context
+        most = least * max(1, 2048 // least)
+    return replace(config, optim=replace(config.optim, batch_tokens=min(config.optim.batch_tokens, most)))
 
 
 # ---- before a run ----------------------------------------------------------------------------------------------------
@@ -262,20 +229,22 @@ def compared(losses: list[float], reference: list[float], tolerance: float) -> d
 
 def examine(config: RunConfig, device: str, ranks: int, out: Path, price: float = 0.0) -> Iterator[tuple]:
     """(name, ok, found, remedy) of each check, as soon as it is known. `price`: dollars an hour of all cards."""
-    yield cards(device, ranks)
-    nccl = dist.is_nccl_available() if device != "cpu" else dist.is_gloo_available()
-    version = ".".join(map(str, torch.cuda.nccl.version())) if device != "cpu" and nccl else ""
-    yield ("NCCL" if device != "cpu" else "gloo", nccl, version or ("there" if nccl else "not in this PyTorch"),
+    yield cards(device, ranks, bounded(config, device, ranks).optim.batch_tokens)
+    on_gpu = device != "cpu"
+    there = dist.is_nccl_available() if on_gpu else dist.is_gloo_available()
+    version = ".".join(map(str, torch.cuda.nccl.version())) if on_gpu and there else "there"
+    yield ("NCCL" if on_gpu else "gloo", there, version if there else "not in this PyTorch",
            "install PyTorch's CUDA build; on several GPUs nothing runs without NCCL")  # fmt: skip
     yield links(device, ranks)
     yield from disk(config.model, out, config.train.keep)
     yield from rehearsal(config, device, ranks, price)
 
 
-def cards(device: str, ranks: int) -> tuple:
-    """Which cards, and whether their memory is free."""
+def cards(device: str, ranks: int, batch_tokens: int) -> tuple:
+    """Which cards, and whether their memory is free; or that there are none."""
     if device == "cpu":
-        return "cards", True, f"{device_name(device)}, {ranks} ranks", ""
+        return ("cards", True, f"no GPU: {ranks} ranks on {device_name(device)} try the checks themselves, with "
+                f"{batch_tokens:,} tokens a step; time and price below are this CPU's", "")  # fmt: skip
     free = [torch.cuda.mem_get_info(i) for i in range(ranks)]
     names = sorted({torch.cuda.get_device_name(i) for i in range(ranks)})
     shown = ", ".join(f"{a / 2**30:.0f} of {b / 2**30:.0f}" for a, b in free)
@@ -295,9 +264,9 @@ def links(device: str, ranks: int, mebibytes: int = 0) -> tuple:
     except Failed as error:
         return "all-reduce", False, str(error), remedy
     rate = bus_bandwidth(mebibytes << 20, found["seconds"], ranks)
+    shown = f"{rate / 1e9:.3g} GB/s bus bandwidth for {mebibytes} MiB over {ranks} ranks"
     return ("all-reduce", found["right"] and rate > (2e9 if device != "cpu" else 0),
-            f"{rate / 1e9:.3g} GB/s bus bandwidth for {mebibytes} MiB over {ranks} ranks"
-            + ("" if found["right"] else ", and the sum is wrong"), remedy)  # fmt: skip
+            shown + ", and the sum is wrong" * (not found["right"]), remedy)  # fmt: skip
 
 
 def disk(c: ModelConfig, out: Path, keep: int, mebibytes: int = 64) -> Iterator[tuple]:
@@ -307,52 +276,46 @@ def disk(c: ModelConfig, out: Path, keep: int, mebibytes: int = 64) -> Iterator[
     free, need = shutil.disk_usage(room).free, (keep + 1) * size + (2 << 30)
     yield ("disk", free > need, f"{free / 2**30:.0f} GiB free at {out}; {keep + 1} checkpoints and data need "
            f"{need / 2**30:.1f}", "make room, give --out on a larger disk, or keep fewer checkpoints (--keep 1)")
-    block = os.urandom(1 << 20)
-    remedy = "give --out on a local disk, or save less often (--save-every 30m)"
+    block, start = os.urandom(1 << 20), time.perf_counter()
     try:
         with tempfile.TemporaryFile(dir=room) as file:
-            start = time.perf_counter()
-            for _ in range(mebibytes):
-                file.write(block)
+            file.writelines([block] * mebibytes)
             file.flush()
             os.fsync(file.fileno())
-            rate = (mebibytes << 20) / (time.perf_counter() - start)
     except OSError as error:
         yield "write speed", False, f"{out} cannot be written to ({error.strerror})", "choose another --out"
         return
+    rate = (mebibytes << 20) / (time.perf_counter() - start)
     yield ("write speed", size / rate < SLOW_SAVE, f"{rate / 1e6:,.0f} MB/s: a checkpoint takes {size / rate:.1f} s",
-           remedy)  # fmt: skip
+           "give --out on a local disk, or save less often (--save-every 30m)")  # fmt: skip
 
 
 def rehearsal(config: RunConfig, device: str, ranks: int, price: float) -> Iterator[tuple]:
     """Five steps of the run as it would be, on made-up data: do they work, do they fit, what will it cost?"""
     with tempfile.TemporaryDirectory(prefix="minigpt-preflight-", ignore_cleanup_errors=True) as folder:
         try:
-            found = run_job("first_steps", ranks, steps=5,
-                            config=trial(config, Path(folder), "run", device=device))  # fmt: skip
+            short = trial(bounded(config, device, ranks), Path(folder), "run", device=device)
+            found = run_job("first_steps", ranks, config=short, steps=5)
         except (Failed, UserError) as error:
             yield "first steps", False, str(error), "try a smaller --micro-batch, --compile off or --precision fp32"
             return
-    losses, c = found["losses"], config.model
-    finite = all(map(math.isfinite, losses))
+    losses, rate, peak = found["losses"], found["tokens_per_second"], found["peak"]
     way = f"{found['precision']}, {'' if found['compile'] else 'not '}compiled, {found['attention']} attention"
-    yield ("first steps", finite, f"loss {losses[0]:.3f} → {losses[-1]:.3f}; {way}; {found['layout']}, "
-           f"{found['micro_batch']} sequences at once", "lower --lr and --matrix-lr, or use --precision fp32")
-    formula = f"the formula says {found['formula'] / 2**30:.2f} GiB for eager code"
-    if found["peak"] is None:
-        yield "memory", True, f"not measured on a CPU; {formula}", ""
-    else:
-        have = torch.cuda.mem_get_info()[1]
-        yield ("memory", found["peak"] < 0.92 * have, f"peak {found['peak'] / 2**30:.2f} of {have / 2**30:.0f} GiB; "
-               f"{formula}", "give a smaller --micro-batch, or --activations selective")  # fmt: skip
-    rate, share = found["tokens_per_second"], utilisation(found["tokens_per_second"] / ranks, c, device)
-    yield ("speed", True, f"{rate:,.0f} tokens/s, " + (f"MFU {share:.1%} (6 N + 12 L H D T)" if share else
-           "MFU unknown: no peak on file for this device"), "")  # fmt: skip
-    tokens = config.optim.steps * config.optim.batch_tokens or config.optim.tokens
-    hours = tokens / rate / 3600 if tokens else config.train.time_limit / 3600
-    limit = config.train.time_limit / 3600
-    shown = f"{min(hours, limit or hours):,.2f} hours" + (f", ${min(hours, limit or hours) * price:,.2f}" * (price > 0))
-    yield "whole run", True, shown + (" (its time limit)" if limit and hours >= limit else ""), ""
+    yield ("first steps", all(map(math.isfinite, losses)), f"loss {losses[0]:.3f} → {losses[-1]:.3f}; {way}; "
+           f"{found['layout']}, {found['micro_batch']} sequences at once",
+           "lower --lr and --matrix-lr, or use --precision fp32")  # fmt: skip
+    have = torch.cuda.mem_get_info()[1] if peak else 0
+    measured = f"peak {peak / 2**30:.2f} of {have / 2**30:.0f} GiB" if peak else "not measured on a CPU"
+    yield ("memory", not peak or peak < 0.92 * have, f"{measured}; the formula says {found['formula'] / 2**30:.2f} GiB "
+           "for eager code", "give a smaller --micro-batch, or --activations selective")  # fmt: skip
+    share = utilisation(rate / ranks, config.model, device)
+    shown = f"MFU {share:.1%} (6 N + 12 L H D T)" if share else "MFU unknown: no peak on file for this device"
+    yield "speed", True, f"{rate:,.0f} tokens/s, {shown}", ""
+    limit = config.train.time_limit or math.inf
+    needed = (config.optim.steps * config.optim.batch_tokens or config.optim.tokens) / rate or limit
+    hours = min(needed, limit) / 3600
+    yield ("whole run", True, f"{hours:,.2f} hours" + f", ${hours * price:,.2f}" * (price > 0)
+           + " (its time limit)" * (needed >= limit), "")  # fmt: skip
 
 
 def utilisation(tokens_per_second: float, c: ModelConfig, device: str) -> float | None:
@@ -377,13 +340,13 @@ def make_record(
     """
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="minigpt-full-", ignore_cleanup_errors=True) as name:
-        folder, record = Path(name), about(device, ranks)
+        folder, record, fast = Path(name), about(device, ranks), bounded(config, device, ranks, 2**18)
         with suppress(UserError):
             refuse_fp8(device, 1)
             formats = (*formats, "fp8")
         ways = [(precision, compile) for compile in compiles for precision in formats]
         parts = {"attention": lambda: kernels(config.model, device, "bf16"),
-                 "speed": lambda: speed(config, folder, device, ranks, compile=compiles[-1]),
+                 "speed": lambda: speed(fast, folder, device, ranks, compile=compiles[-1]),
                  "kill_and_resume": lambda: kill_and_resume(small, folder, device)}  # fmt: skip
         parts |= {f"parity_{precision}" + "_compiled" * (compile == "on"):
                   lambda way=(precision, compile): parity(small, folder, device, *way) for precision, compile in ways}
@@ -415,67 +378,57 @@ def about(device: str, ranks: int) -> dict:
 def parity(config: RunConfig, folder: Path, device: str, precision: str, compile: str = "off", ranks: int = 1) -> dict:
     """The first losses on a device, in a format, against those of one CPU process in fp32; several ranks share out the
     model (FSDP)."""
+
+    def losses(out: str, ranks: int = 1, **changes) -> list[float]:
+        return run_job("first_steps", ranks, steps=8, config=trial(config, folder, out, **changes))["losses"]
+
     kept = folder / "reference.json"
     if not kept.exists():
-        kept.write_text(json.dumps(losses_of(config, folder, "cpu", device="cpu", precision="fp32", compile="off")))
+        kept.write_text(json.dumps(losses("cpu", device="cpu", precision="fp32", compile="off")))
     layout = {"parallel": "fsdp", "micro_batch": 2} if ranks > 1 else {}
-    losses = losses_of(config, folder, "there", ranks=ranks, device=device, precision=precision, compile=compile,
-                       **layout)  # fmt: skip
-    return compared(losses, json.loads(kept.read_text()), PARITY[precision])
+    found = losses(f"{precision}-{compile}-{ranks}", ranks, device=device, precision=precision, compile=compile,
+                   **layout)  # fmt: skip
+    return compared(found, json.loads(kept.read_text()), PARITY[precision])
 
 
 def kernels(c: ModelConfig, device: str, precision: str, tokens: int = 16384) -> dict:
     """Each attention kernel at the shape of a config: milliseconds and error, or None where it does not run."""
+    tolerance = attention_tolerance(precision)
     trials = {name: attention_trial(name, c, device, precision, tokens=tokens) for name in BACKENDS}
-    shown = {name: found and {"ms": round(1e3 * found[0], 3), "error": float(f"{found[1]:.3g}")}
-             for name, found in trials.items()}  # fmt: skip
-    right = [found[1] <= attention_tolerance(precision) for found in trials.values() if found]
-    return {"ok": bool(right) and all(right), "precision": precision, "tolerance": attention_tolerance(precision),
-            **shown}  # fmt: skip
+    return {"ok": any(trials.values()) and all(it[1] <= tolerance for it in trials.values() if it),
+            "precision": precision, "tolerance": tolerance,
+            **{name: it and {"ms": round(1e3 * it[0], 3), "error": float(f"{it[1]:.3g}")}
+               for name, it in trials.items()}}  # fmt: skip
 
 
 def speed(config: RunConfig, folder: Path, device: str, ranks: int, **changes) -> dict:
     """Tokens a second, MFU, memory and waits of a config in bf16, compiled, on all cards."""
-    batch = min(config.optim.batch_tokens, 2**18)
-    config = replace(config, optim=replace(config.optim, batch_tokens=batch))
-    found = run_job("first_steps", ranks, steps=8, config=trial(
-        config, folder, "speed", device=device, **{"precision": "bf16", "compile": "on"} | changes))  # fmt: skip
-    rate = found["tokens_per_second"]
-    share = utilisation(rate / ranks, config.model, device)
-    kept = {name: found[name] for name in ("micro_batch", "layout", "attention", "peak", "formula", "waits")}
+    changes = {"precision": "bf16", "compile": "on"} | changes
+    found = run_job("first_steps", ranks, steps=8, config=trial(config, folder, "speed", device=device, **changes))
+    share = utilisation(found["tokens_per_second"] / ranks, config.model, device)
     return {"ok": found["losses"][-1] < found["losses"][0], "parameters": parameters(config.model),
-            "context": config.model.context, "tokens_per_second": round(rate), "mfu": share and round(share, 4),
-            "convention": CONVENTION, **kept}  # fmt: skip
+            "context": config.model.context, "tokens_per_second": round(found["tokens_per_second"]),
+            "mfu": share and round(share, 4), "convention": CONVENTION,
+            **{name: found[name] for name in ("micro_batch", "layout", "attention", "peak", "formula", "waits")}}
 
 
 def kill_and_resume(config: RunConfig, folder: Path, device: str) -> dict:
-    """Kill a run (with SIGKILL, where there is one) past its first checkpoint, resume it, and compare all weights and
-    optimizer states at its end with those of a run that nobody disturbed."""
+    """Kill a run past its first checkpoint, resume it, and compare all weights and optimizer states at its end with
+    those of a run that nobody disturbed."""
     options = dict(device=device, precision="fp32", compile="off")
-    whole, cut = (trial(config, folder, out, **options) for out in ("whole", "cut"))
+    run_job("run_to_end", config=trial(config, folder, "whole", **options))
+    cut = trial(config, folder, "cut", **options)
+    with suppress(Failed):
+        run_job("run_to_end", config=cut, kill_at=2 * config.optim.steps // 3)
+    killed_at = max((row["step"] for row in train.read_metrics(folder / "cut" / "metrics.jsonl")), default=0)
     cut["train"]["resume"] = True
-    run_job("run_to_end", config=whole)
-    file, killed_at = folder / "cut.json", None
-    file.write_text(json.dumps({"config": cut}))
-    process = start_job("run_to_end", file, 1, subprocess.DEVNULL)
-    begun = time.perf_counter()
-    try:
-        while process.poll() is None and time.perf_counter() - begun < PATIENCE["run_to_end"]:
-            steps = [row["step"] for row in train.read_metrics(folder / "cut" / "metrics.jsonl")]
-            if steps and steps[-1] >= config.optim.steps // 2:
-                killed_at = steps[-1]
-                break
-            time.sleep(0.002)
-    finally:
-        process.kill()
-        process.wait()
-    if killed_at is None:
-        raise Failed("the run was over before it could be killed" if process.returncode == 0 else "it did not train")
     run_job("run_to_end", config=cut)
+    resumed_at = json.loads((folder / "cut" / "environment.json").read_text())[-1]["step"]
     (a, _), (b, _) = (load_latest(folder / out / "checkpoints") for out in ("whole", "cut"))
     largest = max((a[key].double() - b[key].double()).abs().max().item() for key in a)
-    return {"ok": a.keys() == b.keys() and largest < 1e-3, "bit_equal": largest == 0, "largest_difference": largest,
-            "killed_at": killed_at}  # fmt: skip
+    return {"ok": 0 < resumed_at <= killed_at < config.optim.steps and a.keys() == b.keys() and largest < 1e-3,
+            "bit_equal": largest == 0, "largest_difference": largest, "killed_at": killed_at,
+            "resumed_at": resumed_at}  # fmt: skip
 
 
 def against_nanogpt(peer: Path, folder: Path, device: str) -> dict:
@@ -526,39 +479,36 @@ def render(records: list[dict]) -> str:
     """Markdown: the newest record of each card, number of cards, and commit's worth of figures."""
     if not records:
         return "The same code uses NCCL and CUDA; it has **not been run on a GPU yet**."
-    newest = {(record["card"], record["count"]): record for record in records}
     rows = ["| card | when, commit | tokens/s | MFU (6 N + 12 L H D T) | memory: peak, formula | loss as on the CPU | "
             "killed and resumed | nanoGPT |", "|" + "---|" * 8]  # fmt: skip
-    for (card, count), r in newest.items():
-        fast, killed, peer = (r.get(name, {}) for name in ("speed", "kill_and_resume", "nanogpt"))
-        part = {name.removeprefix("parity_").replace("_", " "): p for name, p in r.items() if name.startswith("parity")}
-        same = ", ".join(f"{name} {p['difference']:.1g}" + " **NO**" * (not p["ok"]) for name, p in part.items()
-                         if "difference" in p)  # fmt: skip
-        again = "not run" if "bit_equal" not in killed else "bit-equal" if killed["bit_equal"] else (
-            f"within {killed['largest_difference']:.1g}")  # fmt: skip
-        cells = [f"{count} × {card}", f"{r['date']}, {(r['commit'] or 'unknown')[:10]}" + " (changed)" * r["dirty"],
-                 f"{fast['tokens_per_second']:,}" if "tokens_per_second" in fast else "not run",
-                 f"{fast['mfu']:.1%}" if fast.get("mfu") else "unknown",
-                 f"{fast['peak'] / 2**30:.1f}, {fast['formula'] / 2**30:.1f} GiB" if fast.get("peak") else "not run",
-                 same or "not run", again, f"{peer['ratio']:.2f} times" if "ratio" in peer else "not run"]  # fmt: skip
-        rows.append("| " + " | ".join(cells) + " |")
+    for r in {(record["card"], record["count"]): record for record in records}.values():
+        fast, killed, peer = (r[name] if r.get(name, {}).keys() - {"ok", "failed", "skipped"} else {}
+                              for name in ("speed", "kill_and_resume", "nanogpt"))  # fmt: skip
+        same = [f"{name[7:].replace('_', ' ')} {part['difference']:.1g}" + " **NO**" * (not part["ok"])
+                for name, part in r.items() if name.startswith("parity_") and "difference" in part]  # fmt: skip
+        again = killed and ("bit-equal" if killed["bit_equal"] else f"within {killed['largest_difference']:.1g}")
+        cells = [
+            f"{r['count']} × {r['card']}",
+            f"{r['date']}, {(r['commit'] or 'unknown')[:10]}" + " (changed)" * r["dirty"],
+            fast and f"{fast['tokens_per_second']:,}", fast and (f"{fast['mfu']:.1%}" if fast["mfu"] else "unknown"),
+            fast and f"{fast['peak'] / 2**30:.1f}, {fast['formula'] / 2**30:.1f} GiB",
+            ", ".join(same), again, peer and f"{peer['ratio']:.2f} times",
+        ]  # fmt: skip
+        rows.append(f"| {' | '.join(cell or 'not run' for cell in cells)} |")
     if not any("difference" in record.get("parity_fp8", {}) for record in records):
         rows.append("\n`--precision fp8` has not been run on a GPU yet.")
     return "\n".join(rows)
 
 
-def with_block(text: str, block: str) -> str:
-    """A page whose part between MARKS, if it has one, is `block`."""
-    begin, end = MARKS
-    return re.sub(f"({re.escape(begin)}\n).*?(\n{re.escape(end)})", lambda m: m[1] + block + m[2], text, flags=re.S)
-
-
 def render_pages(root: Path = ROOT) -> list[Path]:
-    """Bring README.md and docs/*.md in step with the records; returns those that were not."""
+    """Bring what stands between MARKS in README.md and docs/*.md in step with the records; returns the pages that were
+    not."""
     block, changed = render(read_records(root / "docs" / "gpu_runs.jsonl")), []
+    begin, end = map(re.escape, MARKS)
     for page in (root / "README.md", *sorted((root / "docs").glob("*.md"))):
         old = page.read_text(encoding="utf-8")
-        if (new := with_block(old, block)) != old:
+        new = re.sub(f"({begin}\n).*?(\n{end})", lambda m: m[1] + block + m[2], old, flags=re.S)
+        if new != old:
             write_atomic(page, new)
             changed.append(page)
     return changed
@@ -569,6 +519,7 @@ def main(argv: list[str]) -> int:
     if argv == ["render"]:
         print("\n".join(map(str, render_pages())) or "nothing to change")
         return 0
+    end_with_parent()
     file = Path(argv[1])
     try:
         answer = JOBS[argv[0]](**json.loads(file.read_text()))

@@ -1,24 +1,24 @@
 """Text → tokenizer → shards: everything that happens once, before training."""
 import json
-import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
-from .config import DataConfig, RunConfig, UserError
-from .corpus import SOURCES, clean, clean_crawl, documents_of, is_crawl, list_sources, tokenize_files
+from .config import DataConfig, RunConfig, UserError, preset
+from .corpus import SOURCES, UNMIXED, clean, clean_crawl, documents_of, is_crawl, list_sources, tokenize_files
 from .files import naming, sha256, write_atomic
 from .mixture import mix
-from .shards import MANIFEST, check_tokenizer, read_manifest, write_manifest, write_shards
+from .shards import MANIFEST, add_counts, check_tokenizer, new_splits, read_manifest, write_manifest, write_shards
 from .text.fetch import is_remote
 from .text.sources import Document, builtin, held_out, read_text, usable_domains
 from .tokenizer import END_OF_TEXT, Tokenizer, gpt2_tokenizer, load_tokenizer, train_bpe
 
-SETTINGS, UNMIXED = "settings.json", "unmixed"
+SETTINGS = "settings.json"
 VAL = "\0val:"  # no id of a file or record begins like this
 FEW_DOCUMENTS = 20
 """Below this many documents a hash may hold out none, or most of them; then the last tenth of each is held out."""
@@ -38,21 +38,11 @@ def prepare(
     then an unfinished folder is continued, too. The shards are the same on either way.
     """
     limit = {"tokens": most_tokens} if most_tokens else {}
-    settings = json.dumps({**asdict(config), "vocab_size": vocab_size, **limit}, indent=1)
-    finished, saved = (folder / MANIFEST).exists(), folder / "tokenizer" / "tokenizer.json"
-    continued = (folder / SOURCES).exists() and not finished
-    if finished or continued:
-        if (folder / SETTINGS).read_text(encoding="utf-8") != settings:
-            what = "a data set" if finished else "the beginnings of a data set"
-            raise UserError(f"{folder} holds {what} made with other settings: choose another --out, or delete it.")
-    if finished:
+    state = begin(folder, {**asdict(config), "vocab_size": vocab_size, **limit})
+    if state == "done":
         clean(folder)
         return open_data(folder)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / SETTINGS).write_text(settings, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {folder} ({error.strerror}): choose another --out.") from None
+    saved = folder / "tokenizer" / "tokenizer.json"
     if config.mixture:
         unmixed, text = folder / UNMIXED, replace(config, mixture="", max_epochs=DataConfig.max_epochs)
         if not config.text:
@@ -61,7 +51,7 @@ def prepare(
         if tokenizer:
             tokenizer.save(saved)
             manifest = mix(unmixed, folder, tokenizer, config.shares(), config.max_epochs, most_tokens)
-            shutil.rmtree(unmixed)
+            clean(folder)
             report(manifest, say)
         return tokenizer, manifest
     crawls = [path for path in config.text if is_crawl(path)]
@@ -73,17 +63,17 @@ def prepare(
             return None, {}
         config = replace(config, text=(kept, *(path for path in config.text if path not in crawls)))
     sources, cached, few = [], [], False
-    if continued:
+    if state == "begun":
         sources = json.loads((folder / SOURCES).read_bytes())
     elif any(map(is_remote, (*config.text, config.val_text))):
         sources = list_sources(config.text, config.val_text)
     else:
-        cached, rest, few = look_ahead(source(config), config.look_ahead_bytes)
+        cached, rest, few = look_ahead(source(config, say), config.look_ahead_bytes)
         if config.text and rest is not None:
             sources = list_sources(config.text, config.val_text)
     if sources:
         write_atomic(folder / SOURCES, json.dumps(sources, indent=1) + "\n")
-    if continued and saved.exists():
+    if state == "begun" and saved.exists():
         tokenizer = Tokenizer.load(saved)
     elif config.tokenizer:
         tokenizer = load_tokenizer(config.tokenizer)
@@ -120,12 +110,40 @@ def report(manifest: dict, say: Callable[[str], None]) -> None:
         say(f"{name:>5}: {counts['documents']:,} documents, {size}")
 
 
+def begin(folder: Path, settings: dict) -> Literal["new", "begun", "done"]:
+    """What lies in a data folder, so that the same command, given again, goes on or is done: nothing yet, the list of
+    its sources, or all. The settings are noted in a new one; UserError if others made what is there."""
+    file, text = folder / SETTINGS, json.dumps(settings, indent=1)
+    state = "done" if (folder / MANIFEST).exists() else "begun" if (folder / SOURCES).exists() else "new"
+    with naming(folder, "write"):
+        folder.mkdir(parents=True, exist_ok=True)
+        if state == "new":
+            write_atomic(file, text)
+    if not file.exists() or file.read_text(encoding="utf-8") != text:
+        what = "already holds a data set" if state == "done" else "holds the beginnings of a data set"
+        raise UserError(f"{folder} {what} made with other settings: choose another --out, or delete it.")
+    return state
+
+
 def open_data(folder: Path) -> tuple[Tokenizer, dict]:
     """The tokenizer and manifest of a finished data folder."""
     manifest = read_manifest(folder)
     tokenizer = Tokenizer.load(folder / "tokenizer" / "tokenizer.json")
     check_tokenizer(manifest, tokenizer)
     return tokenizer, manifest
+
+
+def check_vocabulary(config: RunConfig, manifest: dict):
+    """UserError where a model is to have GPT-2's vocabulary and the data folder has another.
+
+    A run takes the size from its data, but a preset (or depth) of 50,257 ids is no longer that model without them, nor
+    comparable with it. That another vocabulary is meant, to try a preset on a small data set, is said by --vocab-size.
+    """
+    asked, found = config.model.vocab_size, manifest["vocab_size"]
+    if asked == preset("gpt2-124m").model.vocab_size != found:
+        raise UserError(f"{config.data.data} has a vocabulary of {found:,} tokens, and the model GPT-2's of {asked:,}: "
+                        f"prepare the data with --tokenizer gpt2, or give --vocab-size {found} to train another model, "
+                        "which is not comparable with the preset.")  # fmt: skip
 
 
 def source(config: DataConfig, say: Callable[[str], None] = print) -> Iterator[Document]:
@@ -187,38 +205,37 @@ def import_bins(paths: Sequence[str], folder: Path, say: Callable[[str], None] =
         folders of them. A file with "val" in its name is held out; its domain is the folder that it lies in.
     Windows are cut over each file from its first token to its last, across documents. llm.c puts <|endoftext|> before
     each document, so all of its text is predicted; nanoGPT puts it after, so the first token of a file is not.
-    Returns the manifest, which names the files where they are now. UserError for a file that is no such thing.
+    Returns the manifest, which names the files where they are now; that of a folder which the same call has finished
+    is returned as it is. UserError for a file that is no such thing.
 
     >>> import_bins(["fineweb10B/"], Path("data"))["splits"]["val"]["shards"][0]["file"]      # doctest: +SKIP
     '/home/me/fineweb10B/fineweb_val_000000.bin'
     """
+    if begin(folder, {"import_bin": list(paths)}) == "done":
+        return open_data(folder)[1]
     files = [file for path in paths for file in (sorted(Path(path).glob("*.bin")) or [Path(path)])]
     held = ["val" in file.name.lower() for file in files]
     if all(held) or not any(held):
         raise UserError(f"no file with{'out' if all(held) else ''} \"val\" in its name is among those to import, but "
                         "training needs both: such names, like fineweb_val_000000.bin, are held out.")  # fmt: skip
-    tokenizer = gpt2_tokenizer()
-    counts = ("documents", "tokens", "bytes")
-    splits = {name: dict.fromkeys(counts, 0) | {"domains": {}, "shards": []} for name in ("train", "val")}
+    tokenizer, splits = gpt2_tokenizer(), new_splits()
     for file, is_val in zip(files, held):
         split, domain = splits["val" if is_val else "train"], file.absolute().parent.name
-        entry = _bin_entry(file, tokenizer, folder) | ({"domain": domain} if is_val else {})
-        split["shards"].append(entry)
-        for table in (split, split["domains"].setdefault(domain, dict.fromkeys(counts, 0))):
-            table |= {key: table[key] + entry[key] for key in counts}
-        say(f"{file}: {entry['tokens']:,} tokens, {'to validate on' if is_val else 'to train on'}")
+        entry, counts = _bin_entry(file, tokenizer, folder)
+        split["shards"].append(entry | ({"domain": domain} if is_val else {}))
+        add_counts(split, domain, split["shards"][-1], counts)
+        say(f"{file}: {counts[1]:,} tokens, {'to validate on' if is_val else 'to train on'}")
     with naming(folder, "write"):
-        folder.mkdir(parents=True, exist_ok=True)
-        tokenizer.save(folder / "tokenizer" / "tokenizer.json")
+        tokenizer.save(folder / "tokenizer")
     return write_manifest(folder, splits, tokenizer, "imported files with val in their name")
 
 
-def _bin_entry(file: Path, tokenizer: Tokenizer, folder: Path) -> dict:
-    """A file's entry in the manifest, after a look at every token of it."""
+def _bin_entry(file: Path, tokenizer: Tokenizer, folder: Path) -> tuple[dict, tuple[int, int, int]]:
+    """A file's entry in the manifest, and its (documents, tokens, bytes of text), after a look at every token of it."""
     with naming(file, "read"):
         size = file.stat().st_size
         header = np.fromfile(file, "<i4", HEADER)
-        has_header = header[:1].tolist() == [MAGIC] or (len(header) == HEADER and not header[3:].any())  # no text is 0
+        has_header = len(header) == HEADER and (header[0] == MAGIC or not header[3:].any())  # no text is all 0
         offset = 4 * HEADER if has_header else 0
         if offset and (header[0] != MAGIC or header[1] != FORMAT):
             raise UserError(f"{file} begins with the magic number {header[0]} and version {header[1]}, but GPT-2 "
@@ -239,11 +256,10 @@ def _bin_entry(file: Path, tokenizer: Tokenizer, folder: Path) -> dict:
                             f"{tokenizer.vocab_size - 1}: another tokenizer made it.")  # fmt: skip
         digest, home = sha256(file), folder.absolute()
     path = file.absolute()
-    return {
-        "file": str(path.relative_to(home) if path.is_relative_to(home) else path), "offset": offset,
-        "documents": max(1, int(counts[tokenizer.eot])), "tokens": len(tokens),
-        "bytes": int(counts[: tokenizer.vocab_size] @ tokenizer.token_bytes), "sha256": digest,
-    }  # fmt: skip
+    entry = {"file": str(path.relative_to(home) if path.is_relative_to(home) else path), "offset": offset,
+             "sha256": digest}  # fmt: skip
+    size = int(counts[: tokenizer.vocab_size] @ tokenizer.token_bytes)
+    return entry, (max(1, int(counts[tokenizer.eot])), len(tokens), size)
 
 
 if __name__ == "__main__":  # python -m minigpt.prepare CONFIG FOLDER: how `pretrain` does this while torch loads

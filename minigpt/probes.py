@@ -25,6 +25,8 @@ from .parallel import Layout, own_windows, sum_of_ranks
 from .sampling import evaluating
 
 BATCH_TOKENS = 8192
+Rows = list[tuple[list[int], int]]
+"""Of each option of each item, its tokens after <|endoftext|> and the prefix, and how many of them are only read."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ def read_items(kind: str, path: str | Path) -> list[Item]:
     """The questions of a probe file, .jsonl. UserError naming the line that is not a question of this kind.
 
     pairs     {"good", "bad", "phenomenon"?}, or BLiMP's {"sentence_good", "sentence_bad", "UID"}
-    choices   {"question", "options": […], "answer": number, "group"?}, HellaSwag's {"ctx", "endings", "label"}, or
-              ARC's {"question": {"stem", "choices": [{"text", "label"}, …]}, "answerKey"}
+    choices   {"question" or "prefix", "options": […], "answer": number, "group"?}, HellaSwag's {"ctx", "endings",
+              "label"}, or ARC's {"question": {"stem", "choices": [{"text", "label"}, …]}, "answerKey"}
     cloze     {"prefix", "answer", "group"?}, or LAMBADA's {"text"}, whose last word is asked for
     """
     items = []
@@ -73,25 +75,29 @@ def pair(row: dict) -> Item:
 def choice(row: dict) -> Item:
     if "endings" in row:
         prefix, options, answer = row["ctx"], row["endings"], int(row["label"])
+    elif "prefix" in row:
+        prefix, options, answer = row["prefix"], row["options"], row["answer"]
     elif isinstance(row["question"], dict):
         prefix, found = row["question"]["stem"], row["question"]["choices"]
         options, labels = [each["text"] for each in found], [each["label"] for each in found]
         answer = labels.index(row["answerKey"])
     else:
         prefix, options, answer = row["question"], row["options"], row["answer"]
-    return checked(Item(prefix, tuple(spaced(prefix, option) for option in options), answer,
-                        str(row.get("group", "all"))))  # fmt: skip
+    return checked(Item(prefix, tuple(spaced(prefix, option) for option in options), answer, group_of(row)))
 
 
 def cloze(row: dict) -> Item:
     if "text" in row and "prefix" not in row:
         prefix, _, answer = row["text"].rstrip().rpartition(" ")
         return checked(Item(prefix, (" " + answer,)))
-    group = row.get("group", row.get("exposures", "all"))
-    return checked(Item(row["prefix"], (spaced(row["prefix"], row["answer"]),), 0, str(group)))
+    return checked(Item(row["prefix"], (spaced(row["prefix"], row["answer"]),), 0, group_of(row)))
 
 
 FORMATS: dict[str, Callable[[dict], Item]] = {"pairs": pair, "choices": choice, "cloze": cloze}
+
+
+def group_of(row: dict) -> str:
+    return str(row.get("group", row.get("exposures", "all")))
 
 
 def spaced(prefix: str, option: str) -> str:
@@ -108,16 +114,17 @@ def checked(item: Item) -> Item:
     return item
 
 
-def score(model: GPT, tokenizer, items: Sequence[Item], layout: Layout = Layout(), greedy: bool = False) -> np.ndarray:
+def score(model: GPT, tokenizer, items: Sequence[Item], layout: Layout = Layout(), greedy: bool = False,
+          rows: Rows | None = None) -> np.ndarray:  # fmt: skip
     """(options of all items, 3) float64: the log-probability of each option after its prefix in nats, its bytes, and
     with `greedy` whether each of its tokens is the model's likeliest (else 0).
 
     The prefix begins with <|endoftext|>. Prefix and option are turned into tokens together, as they would stand in a
     text; what all options of an item share in tokens is read, the rest is scored. Where both are longer than the
-    context, the beginning of the prefix is cut off. Ranks share the work; each gets all of the result.
+    context, the beginning of the prefix is cut off. Ranks share the work; each gets all of the result. Whoever asks the
+    same items again and again passes `rows`, their tokens.
     """
-    context = model.config.context
-    rows = [row for item in items for row in item_tokens(tokenizer, item, context)]
+    rows = rows or item_tokens(tokenizer, items, model.config.context)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i][0]))
     together = max(1, BATCH_TOKENS // len(rows[order[-1]][0]))
     batches = [order[i : i + together] for i in range(0, len(order), together)]
@@ -136,8 +143,13 @@ def score(model: GPT, tokenizer, items: Sequence[Item], layout: Layout = Layout(
     return sum_of_ranks(torch.from_numpy(found), layout).numpy()
 
 
-def item_tokens(tokenizer, item: Item, context: int) -> Iterator[tuple[list[int], int]]:
-    """(tokens, how many of them are only read) for each option, the whole no longer than context + 1 tokens."""
+def item_tokens(tokenizer, items: Sequence[Item], context: int) -> Rows:
+    """(tokens, how many of them are only read) for each option, none longer than context + 1 tokens."""
+    return [row for item in items for row in option_tokens(tokenizer, item, context)]
+
+
+def option_tokens(tokenizer, item: Item, context: int) -> Iterator[tuple[list[int], int]]:
+    """The same for the options of one item."""
     wholes = [[tokenizer.eot, *tokenizer.encode(item.prefix + option)] for option in item.options]
     prefix = [tokenizer.eot, *tokenizer.encode(item.prefix)]
     shared = min(next((i for i, (a, b) in enumerate(zip(prefix, whole)) if a != b), min(len(prefix), len(whole)))
@@ -150,7 +162,7 @@ def item_tokens(tokenizer, item: Item, context: int) -> Iterator[tuple[list[int]
         yield whole[cut:], max(1, shared - cut)
 
 
-def to_rows(rows: list[tuple[list[int], int]], filler: int) -> tuple[np.ndarray, np.ndarray]:
+def to_rows(rows: Rows, filler: int) -> tuple[np.ndarray, np.ndarray]:
     """Inputs and targets, (rows, longest) int64; -100 where nothing is scored."""
     shape = len(rows), max(len(tokens) for tokens, _ in rows) - 1
     inputs, targets = np.full(shape, filler, np.int64), np.full(shape, -100, np.int64)
@@ -171,7 +183,8 @@ def likeliest(model: GPT, inputs: np.ndarray, where: np.ndarray) -> np.ndarray:
     return tokens
 
 
-def probe(model: GPT, tokenizer, kind: str, items: Sequence[Item], layout: Layout = Layout()) -> dict:
+def probe(model: GPT, tokenizer, kind: str, items: Sequence[Item], layout: Layout = Layout(),
+          rows: Rows | None = None) -> dict:  # fmt: skip
     """{"kind", "items", "accuracy", "interval": [low, high], "chance", "groups": {name: the same}} of a probe.
 
     pairs     accuracy by the log-probability of the whole sentence
@@ -179,12 +192,12 @@ def probe(model: GPT, tokenizer, kind: str, items: Sequence[Item], layout: Layou
     cloze     the share of ends of which each token is the likeliest; "nats": the mean cost of an end
     Of options that tie, one is drawn: half a point for a tie of two. The interval is Wilson's, at 95 % (Wilson 1927).
     """
-    table = score(model, tokenizer, items, layout, greedy=kind == "cloze")
+    table = score(model, tokenizer, items, layout, greedy=kind == "cloze", rows=rows)
     parts = np.split(table, np.cumsum([len(item.options) for item in items])[:-1])
-    rows = [outcome(kind, item, part, model.config.vocab_size) for item, part in zip(items, parts)]
-    groups = {name: summary([row for row, item in zip(rows, items) if item.group == name])
+    marks = [outcome(kind, item, part, model.config.vocab_size) for item, part in zip(items, parts)]
+    groups = {name: summary([mark for mark, item in zip(marks, items) if item.group == name])
               for name in dict.fromkeys(item.group for item in items)}  # fmt: skip
-    return {"kind": kind, **summary(rows), "groups": groups}
+    return {"kind": kind, **summary(marks), "groups": groups}
 
 
 def outcome(kind: str, item: Item, part: np.ndarray, vocab_size: int) -> dict[str, float]:

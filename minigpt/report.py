@@ -9,14 +9,16 @@ sentence beneath says what there is to see, computed from the data; a screen rea
 import html
 import json
 import math
+import os
 import re
 import shlex
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from string import Template
 
-from .config import RunConfig, from_dict, reference
+from .config import RunConfig, UserError, from_dict, reference
 from .files import write_atomic
 
 POINTS = 500
@@ -43,6 +45,17 @@ def read_metrics(file: Path) -> list[dict]:
 
 def read_json(file: Path, default):
     return json.loads(file.read_text(encoding="utf-8")) if file.exists() else default
+
+
+def refused(out: str | Path, resume: bool, error: UserError) -> None:
+    """Say in status.json that a start was a mistake, and that trying again is no use; rank 0 says it. Not in a folder
+    of something else, and not if it holds a run that was not to be resumed, whose status is its own."""
+    file = Path(out) / "status.json"
+    ours = file.parent.is_dir() if resume else file.exists() and not file.with_name("config.json").exists()
+    if out and ours and os.environ.get("RANK", "0") == "0":
+        with suppress(OSError):
+            row = {"status": "failed", "reason": f"UserError: {error}", "retry": False}
+            write_atomic(file, json.dumps({**read_json(file, {}), **row}) + "\n")
 
 
 def is_finite(value) -> bool:

@@ -44,6 +44,7 @@ from .files import cache_folder, naming, sha256, sync_folder, write_atomic
 VERSION = 1
 MANIFEST = "manifest.json"
 STEPS = "cleaning.json"  # what the steps of text/pipeline.py did, where there was a crawl; in the manifest, too
+COUNTS = ("documents", "tokens", "bytes")  # what the manifest counts, for a split, a domain of it and a shard
 SHARD_TOKENS = 100_000_000
 IGNORE = -100  # the target that the loss leaves out
 GROUP_WINDOWS = 1 << 20  # most windows shuffled together: a few GB, so that a stretch of steps reads few files
@@ -96,7 +97,7 @@ class ShardWriter:
     def __init__(self, folder: Path, tokenizer, shard_tokens: int, splits: dict | None = None,
                  by_domain: bool = False):
         self.folder, self.tokenizer, self.shard_tokens, self.by_domain = folder, tokenizer, shard_tokens, by_domain
-        self.splits = splits or {split: _counts() | {"domains": {}, "shards": []} for split in ("train", "val")}
+        self.splits = splits or new_splits()
         self.itemsize = _stored(tokenizer).itemsize
         self.writing = {}  # (split, domain) -> the shard being written there: its file and its entry in the manifest
         folder.mkdir(parents=True, exist_ok=True)
@@ -122,8 +123,7 @@ class ShardWriter:
         """Append the next tokens of `data`, which belong in one shard; counts: (documents, tokens, bytes of text)."""
         stream, table = self._stream(split, domain), self.splits[split]
         if stream not in self.writing:
-            entry = {"file": f"{split}_{len(table['shards']):05d}.bin"} | _counts()
-            entry |= {"domain": domain} if stream[1] else {}
+            entry = {"file": f"{split}_{len(table['shards']):05d}.bin"} | ({"domain": domain} if stream[1] else {})
             table["shards"].append(entry)
             self.writing[stream] = open(self._temporary(entry), "wb"), entry
         file, entry = self.writing[stream]
@@ -132,9 +132,7 @@ class ShardWriter:
             block = data.read(min(left, 1 << 22))
             left -= len(block)
             file.write(block)
-        for part in (table, table["domains"].setdefault(domain, _counts()), entry):
-            for key, count in zip(_counts(), counts):
-                part[key] += count
+        add_counts(table, domain, entry, counts)
         if entry["tokens"] >= self.shard_tokens:
             self._close(stream)
 
@@ -175,6 +173,17 @@ class ShardWriter:
 
     def _stream(self, split: str, domain: str) -> tuple[str, str]:
         return split, domain if split == "val" or self.by_domain else ""
+
+
+def new_splits() -> dict:
+    """`splits` of a manifest without any shard yet."""
+    return {split: dict.fromkeys(COUNTS, 0) | {"domains": {}, "shards": []} for split in ("train", "val")}
+
+
+def add_counts(split: dict, domain: str, shard: dict, counts: Sequence[int]):
+    """Add (documents, tokens, bytes of text) to a split of the manifest, to a domain of it, and to a shard's entry."""
+    for part in (split, split["domains"].setdefault(domain, {}), shard):
+        part |= {key: part.get(key, 0) + count for key, count in zip(COUNTS, counts)}
 
 
 def write_manifest(folder: Path, splits: dict, tokenizer, split_rule: str, **more) -> dict:
@@ -260,17 +269,12 @@ def _pieces(documents, tokenizer, threads: int, most: int) -> Iterator[tuple]:
                 yield document, tokens[start:start + most], start == 0
 
 
-def _counts() -> dict:
-    return {"documents": 0, "tokens": 0, "bytes": 0}
-
-
 def _dtype(vocab_size: int) -> str:
     return "uint16" if vocab_size <= 1 << 16 else "uint32"
 
 
 def _stored(tokenizer) -> np.dtype:
     return np.dtype(_dtype(tokenizer.vocab_size)).newbyteorder("<")
-
 
 
 # ---- checking --------------------------------------------------------------------------------------------------------
@@ -288,7 +292,7 @@ def read_manifest(folder) -> dict:
             raise UserError(f"{path} has format {manifest['version']}, not {VERSION}: run prepare again.")
         for name in ("train", "val"):
             split = manifest["splits"][name]
-            for key, parts in itertools.product(_counts(), (split["shards"], split["domains"].values())):
+            for key, parts in itertools.product(COUNTS, (split["shards"], split["domains"].values())):
                 if sum(part[key] for part in parts) != split[key]:
                     raise ValueError(f"the {key} of {name} do not add up")
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -10,7 +10,6 @@ import hashlib
 import importlib.util
 import json
 import marshal
-import os
 import re
 import signal
 import subprocess
@@ -28,7 +27,7 @@ from pathlib import Path
 import regex
 
 from .config import UserError
-from .files import sha256, write_atomic
+from .files import child_environment, sha256, write_atomic
 
 END_OF_TEXT = "<|endoftext|>"
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
@@ -398,8 +397,7 @@ def _count_in_processes(blocks: Iterable[list[str]], pattern: str, workers: int)
     threads can hang), and the caller's script is not run again, so this works in a notebook and in a bare script.
     """
     command = [sys.executable, "-P", "-c", "from minigpt.tokenizer import _worker; _worker()"]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    pipe = subprocess.PIPE
+    env, pipe = child_environment(), subprocess.PIPE
     processes = [subprocess.Popen(command, stdin=pipe, stdout=pipe, env=env) for _ in range(workers)]
     try:
         for block, process in zip(chain([pattern] * workers, blocks, [None] * workers), cycle(processes)):

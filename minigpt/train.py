@@ -47,14 +47,16 @@ from .model import GPT
 from .optim import build_optimizers, first_decay_step, learning_rate
 from .parallel import Layout, local_piece, together
 from .precision import Policy, be_deterministic, choose, isolate_compile_cache
-from .prepare import open_data, prepare
-from .probes import Item, probe, read_items
+from .prepare import check_vocabulary, open_data, prepare
+from .probes import Item, item_tokens, probe, read_items
 from .report import read_json, read_metrics
 from .shards import Shards, check_tokenizer
 from .tokenizer import Tokenizer
 
 FLOPS_GUESS = 2e11
 """What a laptop computes in a second, to tell a run of seconds from one of hours before anything is measured."""
+STATUS_EVERY = 10.0
+"""Seconds between two writings of status.json."""
 REHEARSAL = 8
 """Steps of the rehearsal that a time limit or an accelerator asks for; the first pays for compiling and is not
 counted."""
@@ -62,6 +64,10 @@ counted."""
 
 class Diverged(Exception):
     """Training produced too many losses or gradients in a row that are not finite."""
+
+
+class Interrupted(Exception):
+    """A rank was asked to stop while all of them evaluated: there is no time to finish that."""
 
 
 @dataclass
@@ -96,7 +102,7 @@ class Training:
     step: int = 0
     """Optimizer steps done."""
     reserve: float = 2.0
-    """Seconds of a time limit to keep for the final evaluation and the report."""
+    """Seconds of a time or cost limit to keep for the final evaluation and the report."""
     seconds_before: float = 0.0
     """Seconds that earlier starts of this run took."""
     skipped: Tensor | None = None
@@ -112,8 +118,13 @@ class Training:
     saving: Future | None = None
     copies: dict[str, Tensor] = field(default_factory=dict)
     """What that thread writes."""
-    choices: dict[str, list[Item]] = field(default_factory=dict)
-    """Questions to ask during training, by the name of their file."""
+    choices: dict[str, tuple[list[Item], list]] = field(default_factory=dict)
+    """Questions to ask during training, and their tokens, by the name of their file."""
+    stop: Callable[[], bool] = lambda: False
+    """Whether this process was asked to stop."""
+    watch: parallel.StallWatch | None = None
+    owed: bool = False
+    """Whether the evaluation that step `step` ends with was interrupted, and is to be made up for."""
 
     @property
     def pieces(self) -> list[tuple[Tensor, Tensor]]:
@@ -148,6 +159,7 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     out = Path(config.train.out)
     folder = Path(config.data.data or out / "data")
     with together(layout):
+        earlier_seconds = Run(out).status.get("seconds", 0.0)
         if layout.leads:
             earlier = open_run_folder(out, config.train.resume)
             if earlier is not None:
@@ -162,6 +174,8 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
             check_tokenizer(manifest, Run(out).tokenizer)
         elif layout.leads:
             tokenizer.save(out / "tokenizer" / "tokenizer.json")
+        if config.data.data:  # else the vocabulary is one of its own text
+            check_vocabulary(config, manifest)
         config = replace(config, model=replace(config.model, vocab_size=tokenizer.vocab_size))
         parallel.mesh_sizes(config.train, config.model, layout.world)  # the vocabulary is known only now
         check_reference(config)
@@ -169,7 +183,8 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
         if config.optim.batch_tokens % context:
             raise UserError(f"batch_tokens {config.optim.batch_tokens} must be a multiple of the context, {context}.")
         data, val = (Shards.open(folder, split, context=context) for split in ("train", "val"))
-        choices = {Path(file).stem: read_items("choices", file) for file in config.train.choices}
+        choices = {Path(file).stem: (items := read_items("choices", file), item_tokens(tokenizer, items, context))
+                   for file in config.train.choices}  # fmt: skip
         found = None
         if config.train.resume and layout.leads:
             found = checkpoint.find_latest(out / "checkpoints", warn=say)
@@ -203,10 +218,11 @@ def setup(config: RunConfig, started: float | None = None, say: Callable[[str], 
     t.micro_batch = min(parallel.gathered(layout, pick_micro_batch(t)))
     if found is not None:
         restore(t, *found)
+    t.seconds_before = max(t.seconds_before, earlier_seconds)  # what was done after that checkpoint was paid for, too
     needs_horizon = not t.steps
     if needs_horizon:
         t.steps = config.optim.steps or -(-config.optim.tokens // config.optim.batch_tokens)
-    if (needs_horizon and config.train.time_limit) or t.policy.device != "cpu" or config.train.price:
+    if config.train.time_limit or t.policy.device != "cpu" or config.train.price:
         fit_to_machine(t, needs_horizon, say)
     if not t.steps:
         raise UserError("how long to train? Give --steps, --tokens or --time-limit.")
@@ -306,8 +322,8 @@ def pick_micro_batch(t: Training) -> int:
             free = torch.cuda.mem_get_info(t.policy.device)[0]
         else:
             free = parallel.physical_memory() // 2 // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        shards = 1 if t.layout.mode == "ddp" else math.prod(t.layout.sizes[1:])
-        wanted = largest_micro_batch(t.config.model, free, t.policy.precision, t.config.optim.optimizer, shards)
+        wanted = largest_micro_batch(t.config.model, free, t.policy.precision, t.config.optim.optimizer,
+                                     math.prod(t.layout.sizes[1:]))  # fmt: skip
     return max(n for n in range(1, t.rows + 1) if t.rows % n == 0 and n <= max(1, wanted))
 
 
@@ -330,11 +346,11 @@ def fit_to_machine(t: Training, needs_horizon: bool, say: Callable[[str], None])
             t.micro_batch = max(n for n in range(1, t.micro_batch // 2 + 1) if t.rows % n == 0)
             torch.cuda.empty_cache()
             say(f"out of memory: trying {t.micro_batch} sequences at once")
-    if not (needs_horizon and t.config.train.time_limit):
-        return say(forecast(t, step_seconds))
     c, context = t.config.train, t.config.model.context
     evaluation = eval_seconds * min(t.val.windows * context, c.eval_tokens)
     t.reserve += eval_seconds * t.val.windows * context
+    if not (needs_horizon and c.time_limit):
+        return say(forecast(t, step_seconds))
     left = c.time_limit - t.reserve - (time.perf_counter() - t.started)
     if c.eval_every:
         step_seconds += evaluation / c.eval_every
@@ -465,6 +481,7 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
     mine, rows = parallel.own_windows(windows, t.layout), max(1, 8192 // t.config.model.context)
 
     def read(group):
+        alive(t, "evaluate")
         inputs, targets = t.val.read([max(w, 0) for w in group])
         targets[[w < 0 for w in group]] = -100
         return t.val.domains([max(w, 0) for w in group]), inputs, targets
@@ -478,9 +495,21 @@ def evaluate_domains(t: Training, most_tokens: int | None = None) -> dict[str, d
 
 def choices_step(t: Training) -> dict[str, dict]:
     """Ask the multiple-choice questions of --choices: {file's name: {"accuracy", "interval", "chance", "items", …}}."""
+    found = {}
     with t.policy.autocast(), parallel.eager(t.layout), parallel.by_parts(t.model, t.layout):
-        found = {name: probe(t.model, t.tokenizer, "choices", items, t.layout) for name, items in t.choices.items()}
+        for name, (items, rows) in t.choices.items():
+            alive(t, f"choices {name}")
+            found[name] = probe(t.model, t.tokenizer, "choices", items, t.layout, rows)
     return {name: {key: value for key, value in row.items() if key != "groups"} for name, row in found.items()}
+
+
+def alive(t: Training, doing: str) -> None:
+    """Tell the other ranks, now and then in what may take long, that this one is at work. All call it equally often;
+    Interrupted, on all of them, if one was asked to stop."""
+    if t.watch is not None:
+        t.watch.beat(t.step, doing)
+    if parallel.some_rank(t.layout, t.stop()):
+        raise Interrupted
 
 
 def total(domains: dict[str, dict]) -> dict[str, float]:
@@ -528,7 +557,7 @@ def save(t: Training, wait: bool = True) -> Path:
             tensors |= {f"optim.{name}.{slot}": parallel.as_whole(value, p) for slot, value in slots.items()}
     state = {
         "step": t.step, "steps": t.steps, "decay_start": t.decay_start, "seconds": t.seconds,
-        "skipped": float(t.skipped), "scaler": t.scaler.state_dict(), "data": data_hashes(t),
+        "owed": t.owed, "skipped": float(t.skipped), "scaler": t.scaler.state_dict(), "data": data_hashes(t),
         "chosen": {"precision": t.policy.precision, "compile": "on" if t.policy.compile else "off"},
         "config": dataclasses.asdict(t.config),
     }  # fmt: skip
@@ -573,6 +602,7 @@ def restore(t: Training, path: Path, state: dict) -> None:
     if state["scaler"]:  # empty where it trained in another precision
         t.scaler.load_state_dict(state["scaler"])
     t.step, t.steps, t.decay_start = state["step"], state["steps"], state["decay_start"]
+    t.owed = state.get("owed", False)
     t.seconds_before, t.skipped = state["seconds"], torch.tensor(state["skipped"], device=t.policy.device)
     now = t.config.optim
     if longer(RunConfig.from_json(json.dumps(state["config"])).optim, now):
@@ -671,10 +701,15 @@ def pretrain(config: RunConfig, stop: Callable[[], bool] | None = None, *, start
              say: Callable[[str], None] = print) -> Run:  # fmt: skip
     """Train until the horizon, a limit, or `stop()` returns True; leaves a run folder and returns it.
 
-    `stop` is asked once a step. `status.json` in the folder says how it ended: done; preempted (saved, run the same
-    command again); failed, with the reason. Raises UserError, or Diverged after too many steps that were not finite.
+    `stop` is asked once a step, and now and then during an evaluation. `status.json` in the folder says how it ended:
+    done; preempted (saved, run the same command again); failed, with the reason. Raises UserError, or Diverged after
+    too many steps that were not finite.
     """
-    layout = parallel.join_ranks(config.train, config.model, say)
+    try:
+        layout = parallel.join_ranks(config.train, config.model, say)
+    except UserError as error:
+        report.refused(config.train.out, config.train.resume, error)
+        raise
     try:
         return pretrain_rank(config, layout, stop, started, say if layout.leads else lambda sentence: None)
     finally:
@@ -693,28 +728,27 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
         refuse_changes(run.config, config)
         say(f"the run in {out} is complete.")
         return run
-    others = (out / "config.json").exists() and not config.train.resume  # somebody's run, whose status is not ours
     try:
         t = setup(config, started, say, layout)
     except UserError as error:
-        if layout.leads and out.is_dir() and not others:
-            with suppress(OSError):
-                row = {"status": "failed", "reason": f"UserError: {error}", "retry": False}
-                write_atomic(out / "status.json", json.dumps({**read_json(out / "status.json", {}), **row}) + "\n")
+        report.refused(out, config.train.resume, error)
         raise
     write_status(t, "running", retry=True)  # what stays if this process is killed
     say(f"training {out}: {t.steps - t.step:,} steps of {t.config.optim.batch_tokens:,} tokens")
     if curve := reference(t.config):
         say(f"for comparison: {curve}")
-    watch = parallel.StallWatch(layout, config.train.stall)
+    t.stop, t.watch = stop or t.stop, parallel.StallWatch(layout, config.train.stall)
     c = config.train
     copying = mirror.Mirror(out, c.mirror, c.keep) if c.mirror and layout.leads else None
     try:
         record_start(t)
-        reason = loop(t, stop or (lambda: False), say, watch)
+        reason = loop(t, say)
+        try:
+            if reason != "interrupted":
+                finish(t, reason)
+        except Interrupted:  # all is saved; the next start finds nothing else to do
+            reason = "interrupted"
         finished = reason in (None, "target")
-        if reason != "interrupted":
-            finish(t, reason)
         write_status(t, "done" if finished else "preempted", reason or "", not finished and reason != "cost limit")
         if not finished:
             say(f"stopped at step {t.step:,} of {t.steps:,} ({reason}), saved; to go on: --out {out} --resume")
@@ -725,29 +759,28 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
             raise RuntimeError(f"rank {layout.rank}: {error}") from error
         raise
     finally:
-        watch.close()
+        t.watch.close()
         t.batches.close()
         if copying is not None:
             copying.finish(say)
     return run
 
 
-def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watch: parallel.StallWatch) -> str | None:
+def loop(t: Training, say: Callable[[str], None]) -> str | None:
     """Train; returns None at the horizon, else why it stopped. Saves before it returns.
 
     Ranks decide together: to stop and to save are flags in the one sum over ranks that each step makes, read when the
     next step is under way.
     """
     c, metrics, clock = t.config.train, Metrics(t), Clock(t)
-    eval_every = c.eval_every or max(1, t.steps // 20)
-    sample_every = max(1, t.steps // c.samples) if c.samples else 0
     profile = start_profile(t, say)
     quiet = None if t.layout.leads else True
     bar = tqdm(total=t.steps, initial=t.step, unit="step", disable=quiet, dynamic_ncols=True)
     tell = bar.write if t.layout.leads else say
-    reason, saved_step, counts, alone = None, -1, None, t.layout.world == 1
+    saved_step, counts, alone = -1, None, t.layout.world == 1
+    reason = take_stock(t, metrics, tell) if t.owed else None
     while t.step < t.steps and reason is None:
-        watch.beat(t.step)
+        t.watch.beat(t.step)
         batch = next_batch(t)
         rate = learning_rate(t.step, t.steps, t.config.optim, t.decay_start)
         loss = forward_backward(t, batch)
@@ -755,7 +788,7 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
         t.step += 1
         over = out_of_budget(t)
         due = clock.save_due(c.save_every)
-        flags = {"interrupted": stop(), "time limit": over == "time limit", "cost limit": over == "cost limit",
+        flags = {"interrupted": t.stop(), "time limit": over == "time limit", "cost limit": over == "cost limit",
                  "save": t.layout.leads and due}  # fmt: skip
         before = counts
         loss, counts = parallel.agree(t.layout, loss, flags)
@@ -769,27 +802,14 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
             show_progress(t, bar, row)
             if row.get("skipped", 0) >= c.patience:
                 raise Diverged(f"{c.patience} steps in a row were not finite: lower --lr and --matrix-lr, or use fp32")
+            clock.tell_status()
         pause = time.perf_counter()
-        watch.beat(t.step, "evaluate or save")
+        t.watch.beat(t.step, "evaluate or save")
         if c.check_every and t.step % c.check_every == 0:
             parallel.check_copies(t.model, t.layout, t.step)
             parallel.name_stragglers(t.layout, t.waited, tell)
             t.waited = 0.0
-        if t.step % eval_every == 0 and t.step < t.steps:
-            found = evaluate_step(t, c.eval_tokens)
-            metrics.log(None)
-            metrics.write({"step": t.step, **found})
-            tell(f"step {t.step:>6,}   val_bpb {found['val_bpb']:.4f}   {t.seconds:.0f} s")
-            end_if_above(t, found["val_loss"], tell)
-            reason = "target" if found["val_bpb"] <= c.target_bpb else None
-        if t.choices and t.step % (c.choices_every or eval_every) == 0:
-            metrics.log(None)
-            metrics.write({"step": t.step, "choices": (found := choices_step(t))})
-            for name, row in found.items():
-                tell(f"step {t.step:>6,}   {name} {row['accuracy']:.3f} (chance {row['chance']:.3f})")
-        if sample_every and t.step % sample_every == 0 and t.step < t.steps:
-            metrics.log(None)
-            metrics.write({"step": t.step, "sample": sample_step(t)})
+        reason = take_stock(t, metrics, tell)
         if t.step < t.steps:
             reason = reason or next((flag for flag in parallel.FLAGS[:3] if flag in agreed), None)
         if (due if c.save_every.isdigit() else "save" in agreed) and t.step < t.steps and reason is None:
@@ -805,6 +825,35 @@ def loop(t: Training, stop: Callable[[], bool], say: Callable[[str], None], watc
     if saved_step != t.step:
         try_to_save(t, say)
     return reason
+
+
+def take_stock(t: Training, metrics: Metrics, tell: Callable[[str], None]) -> str | None:
+    """Evaluate, ask questions and write a sample, if step t.step is one after which they are due. Returns why training
+    ends here, if it does: the target is reached, or an interruption, after which the next start begins with this."""
+    c, last, rows = t.config.train, t.step == t.steps, {}
+    eval_every = c.eval_every or max(1, t.steps // 20)
+    t.owed = True
+    try:
+        if t.step % eval_every == 0 and not last:
+            rows["val"] = evaluate_step(t, c.eval_tokens)
+        if t.choices and t.step % (c.choices_every or eval_every) == 0:
+            rows["choices"] = {"choices": choices_step(t)}
+        if c.samples and t.step % max(1, t.steps // c.samples) == 0 and not last:
+            rows["sample"] = {"sample": sample_step(t)}
+    except Interrupted:
+        return "interrupted"
+    t.owed = False
+    if rows:
+        metrics.log(None)
+    for row in rows.values():
+        metrics.write({"step": t.step, **row})
+    for name, row in rows.get("choices", {"choices": {}})["choices"].items():
+        tell(f"step {t.step:>6,}   {name} {row['accuracy']:.3f} (chance {row['chance']:.3f})")
+    if "val" not in rows:
+        return None
+    tell(f"step {t.step:>6,}   val_bpb {rows['val']['val_bpb']:.4f}   {t.seconds:.0f} s")
+    end_if_above(t, rows["val"]["val_loss"], tell)
+    return "target" if rows["val"]["val_bpb"] <= c.target_bpb else None
 
 
 def start_profile(t: Training, say: Callable[[str], None]):
@@ -832,7 +881,7 @@ class Clock:
 
     def __init__(self, t: Training):
         self.t, self.saved_step, self.step = t, t.step, t.step
-        self.saved_at = self.mark = time.perf_counter()
+        self.saved_at = self.told_at = self.mark = time.perf_counter()
 
     def tokens_per_second(self) -> float:
         """Since the last call; whoever pauses training moves `mark` by as much."""
@@ -847,6 +896,13 @@ class Clock:
         if due:
             self.saved_at, self.saved_step = time.perf_counter(), self.t.step
         return due
+
+
+    def tell_status(self) -> None:
+        """How far the run is, should it be killed, and how long it has taken."""
+        if time.perf_counter() - self.told_at > STATUS_EVERY:
+            write_status(self.t, "running", retry=True)
+            self.told_at = time.perf_counter()
 
 
 def show_progress(t: Training, bar: tqdm, row: dict) -> None:
@@ -864,7 +920,7 @@ def out_of_budget(t: Training) -> str | None:
     c = t.config.train
     if c.time_limit and time.perf_counter() - t.started > c.time_limit - t.reserve:
         return "time limit"
-    return "cost limit" if c.max_cost and t.seconds / 3600 * c.price > c.max_cost else None
+    return "cost limit" if c.max_cost and (t.seconds + t.reserve) / 3600 * c.price > c.max_cost else None
 
 
 def end_if_above(t: Training, val_loss: float, say: Callable[[str], None]) -> None:

@@ -708,6 +708,14 @@ def test_the_place_of_a_difference_is_told():
     assert long == "your result[76:126] is 'aaaaaaaaaaaaaabc', and should be 'aaaaaaaaaaaaaabd'."
 
 
+def test_sets_are_told_by_what_they_hold():
+    many = set(range(100, 160))
+    assert compare(many | {7}, many).sentence() == "your result holds 7, and should not hold it."
+    assert compare(many | {7}, many).sentence(secret=True) == "your result holds 7, and that is not right."
+    assert compare(many - {100}, many).sentence() == "your result holds 59 of its items, and should hold 60."
+    assert compare(frozenset("ab"), {"b", "a"}) is None and compare(["a"], {"a"}).kind == "type"
+
+
 def test_a_small_dictionary_is_told_whole():
     words = {("a", "b"): 3, ("c", "d", "e"): 7, ("f", "a", "b"): 2, ("c", "c"): 11}
     assert 40 < len(repr(words)) < 200 and short(words) == repr(words)

@@ -161,8 +161,11 @@ def test_downloads_are_tokenized_and_deleted(tmp_path, tokenizer, server):  # no
     assert all(len(row["sha256"]) == 64 and row["etag"] for row in sources)
     assert set(content(tmp_path / "data")) == {"train_00000.bin", "val_00000.bin", "tokenizer/tokenizer.json",
                                                "sources.json", "settings.json", "manifest.json"}  # fmt: skip
-    again = ran(tmp_path / "data", *urls, tokenizer=tmp_path / "tokenizer.json")
-    assert again.returncode == 2 and "already holds a data set" in again.stderr
+    asked = len(server.log)
+    assert ran(tmp_path / "data", *urls, tokenizer=tmp_path / "tokenizer.json").returncode == 0
+    again = ran(tmp_path / "data", *urls[1:], tokenizer=tmp_path / "tokenizer.json")
+    assert again.returncode == 2 and "already holds a data set made with other settings" in again.stderr
+    assert len(server.log) == asked
 
 
 def test_few_files_are_on_disk_at_a_time(tmp_path, tokenizer, server, monkeypatch):  # noqa: F811
@@ -306,6 +309,7 @@ def test_a_kill_at_each_step_of_joining(tmp_path, tokenizer, moment):
     assert not (tmp_path / "data" / MANIFEST).exists()
     queued(tmp_path / "data", text, tokenizer, 3000)
     assert content(tmp_path / "data") == content(tmp_path / "whole")
+    assert len(content(tmp_path / "edu")) == 3  # your own files are never deleted
 
 
 def test_a_broken_file_is_named_and_the_rest_is_kept(tmp_path, tokenizer, server):  # noqa: F811

@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -148,3 +149,73 @@ def test_fewer_shards_than_ranks(tmp_path):
         assert done.returncode == 0, done.stderr[-2000:]
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert len(one) == 8 and [two[s] for s in one] == pytest.approx(list(one.values()), rel=1e-5)
+
+
+# ---- long evaluations ------------------------------------------------------------------------------------------------
+
+SLOW = """import os, time
+if os.environ.get("RANK"):
+    import minigpt.evaluate as evaluate
+    compute = evaluate.token_losses
+    evaluate.token_losses = lambda *args: (time.sleep(1.0), compute(*args))[1]
+"""
+
+
+@pytest.fixture(scope="module")
+def much_held_out(tmp_path_factory) -> Path:
+    """A data set whose held-out text takes each of two ranks seven forward passes."""
+    folder, draw = tmp_path_factory.mktemp("held_out"), random.Random(0)
+    words = ["".join(draw.choices("abcdefgh", k=draw.randrange(2, 6))) for _ in range(40)]
+    documents = [Document(str(i), "words", " ".join(draw.choices(words, k=400))) for i in range(240)]
+    tokenizer = train_bpe([d.text for d in documents[:20]], 300, [END_OF_TEXT])
+    write_shards(folder / "data", documents, tokenizer, is_val=lambda d: int(d.id) % 2 == 0)
+    tokenizer.save(folder / "data" / "tokenizer" / "tokenizer.json")
+    return folder
+
+
+def start_slowly(folder: Path, out: Path, tmp_path: Path, *flags) -> subprocess.Popen:
+    """Two ranks each of whose forward passes of an evaluation lasts a second."""
+    (tmp_path / "sitecustomize.py").write_text(SLOW)
+    how = torchrun(2, "-m", "minigpt", "pretrain", "--data", folder / "data", "--out", out, "--resume", "--parallel",
+                   "ddp", *MODEL, *FIXED, *flags, options=("--max-restarts=0",))  # fmt: skip
+    how["env"]["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{how['env']['PYTHONPATH']}"
+    return subprocess.Popen(**how, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+
+def test_an_evaluation_longer_than_the_patience(much_held_out, tmp_path):
+    """Each of its forward passes is a sign of life."""
+    process = start_slowly(much_held_out, tmp_path / "run", tmp_path, "--steps", 4, "--stall", 4)
+    _, errors = process.communicate(timeout=300)
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (process.returncode, status["status"]) == (0, "done"), errors[-3000:]
+    assert status["seconds"] > 7
+
+
+@pytest.mark.parametrize("eval_every, eval_tokens, step", [(3, 10**6, 3), (1000, 8192, 5)])
+def test_told_to_stop_in_an_evaluation(much_held_out, tmp_path, eval_every, eval_tokens, step):
+    """In one on the way, or in the final one: saved at once, and the next start goes on with that evaluation."""
+    flags = ["--steps", 5, "--eval-every", eval_every, "--eval-tokens", eval_tokens]
+    process = start_slowly(much_held_out, tmp_path / "run", tmp_path, *flags)
+    wait_for(lambda: steps(tmp_path / "run") >= step - 1, process)  # metrics come a step late
+    time.sleep(2.5)
+    process.terminate()
+    asked = time.monotonic()
+    process.wait(60)
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["status"], status["reason"], status["retry"]) == ("preempted", "interrupted", True)
+    assert status["step"] == step and time.monotonic() - asked < 5
+    for name in ("run", "calm"):
+        assert run(2, much_held_out, tmp_path / name, *flags, "--parallel", "ddp").returncode == 0
+    assert rows(tmp_path / "run") == rows(tmp_path / "calm")
+    assert same_bits(weights(tmp_path / "run", 5), weights(tmp_path / "calm", 5))
+
+
+@pytest.mark.parametrize("mistake", [["--no-such-flag", 1], ["--heads", 3, "--tp", 2], ["--layers", "many"]])
+def test_a_mistake_replaces_an_earlier_done(data, tmp_path, mistake):  # noqa: F811
+    """Found while flags are read, or before ranks meet: torchrun returns 0, and only status.json tells."""
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "status.json").write_text('{"status": "done", "reason": "", "retry": false, "step": 7}\n')
+    done = run(2, data, tmp_path / "run", "--steps", 5, "--parallel", "fsdp", *mistake)
+    assert done.returncode == 0 and "Traceback" not in done.stderr
+    status = json.loads((tmp_path / "run" / "status.json").read_text())
+    assert (status["status"], status["retry"], status["step"]) == ("failed", False, 7)

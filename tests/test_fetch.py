@@ -2,11 +2,14 @@
 only pretends."""
 import base64
 import hashlib
+import importlib.util
+import os
 import subprocess
 import sys
 import threading
 import types
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from functools import partial
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -64,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault is not None:
             self.wfile.flush()
             self.close_connection = True
+
+    do_HEAD = do_GET  # asked only of what is not there
 
 
 @pytest.fixture
@@ -233,6 +238,34 @@ def test_a_full_disk_is_named_before_and_during(tmp_path, server, monkeypatch):
         assert (disk / "a").read_bytes() == BODY and server.log[-1][1].startswith("bytes=")
 
 
+class Listing(SimpleHTTPRequestHandler):
+    """`python -m http.server`, which shows a folder as a page."""
+
+    def log_message(self, *args):
+        pass
+
+
+def test_a_page_is_not_taken_for_a_file(tmp_path):
+    folder = tmp_path / "www/edu"
+    folder.mkdir(parents=True)
+    (folder / "story.txt").write_text("<p>Once there was a tree.")
+    (folder / "page.html").write_text("<p>Once there was a tree.")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Listing, directory=tmp_path / "www")) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url, out = f"http://127.0.0.1:{server.server_port}", tmp_path / "out"
+        out.mkdir()
+        for address in (f"{url}/edu/", f"{url}/edu", f"{url}/", f"{url}/edu/?page.html", f"{url}/edu?a=/page.html"):
+            with pytest.raises(UserError, match=r"/\S* is a web page, not a file of text: give the address of a file"):
+                download(address, out / "a")
+        (tmp_path / "www/a.parquet").mkdir()  # what it says it is, it is not
+        with pytest.raises(UserError, match=r"a\.parquet is a web page"):
+            download(f"{url}/a.parquet", out / "a")
+        assert not names(out)
+        for name in ("story.txt", "page.html", "page.html?v=2"):  # a page whose name says so is read as one
+            assert download(f"{url}/edu/{name}", out / "a")["bytes"] == 25
+        server.shutdown()
+
+
 def test_names_of_addresses():
     assert is_remote("https://h/a") and is_remote("hub:o/n") and not is_remote("hub/o.txt")
     url = "https://host/edu/10%20BT/000.parquet?v=2#sha256=" + SHA
@@ -265,7 +298,7 @@ def hub(monkeypatch):
     def hf_hub_download(repository, path, *, repo_type, revision, local_dir):
         assert (repository, repo_type, revision) == ("owner/edu", "dataset", "c0ffee")
         if path not in files:
-            raise OSError("Entry Not Found")
+            raise (RuntimeError if path == "odd" else OSError)("Entry Not Found")
         (local_dir / path).parent.mkdir(parents=True)
         (local_dir / path).write_bytes(b"x" * files[path])
         return str(local_dir / path)
@@ -283,10 +316,11 @@ def test_the_hub(tmp_path, hub):
     assert len(list(remote_files("hub:owner/edu"))) == 3 and not list(remote_files("hub:owner/edu/nothing"))
     assert download(first[0], tmp_path / "a") == {"bytes": 20, "sha256": hashlib.sha256(b"x" * 20).hexdigest()}
     assert names(tmp_path) == ["a"] and (tmp_path / "a").read_bytes() == b"x" * 20
-    with pytest.raises(UserError, match="hub:owner/none cannot be listed: Repository Not Found for url: …\\.$"):
+    with pytest.raises(UserError, match="cannot be listed: Repository Not Found for url: …\\. Check its name, "):
         list(remote_files("hub:owner/none"))
-    with pytest.raises(UserError, match="cannot be downloaded: Entry Not Found"):
-        download("hub:owner/edu@c0ffee/nothing", tmp_path / "b")
+    for gone in ("nothing", "odd"):
+        with pytest.raises(UserError, match="cannot be downloaded: Entry Not Found"):
+            download(f"hub:owner/edu@c0ffee/{gone}", tmp_path / "b")
     with pytest.raises(UserError, match="is not understood: write hub:owner/name"):
         list(remote_files("hub:owner"))
 
@@ -295,3 +329,39 @@ def test_the_hub_without_its_package(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)  # what an import of it then raises is ImportError
     with pytest.raises(UserError, match="hub:owner/edu needs the package huggingface_hub: `pip install"):
         list(remote_files("hub:owner/edu"))
+
+
+NO_HUB = not importlib.util.find_spec("huggingface_hub")
+
+
+@pytest.mark.skipif(NO_HUB, reason="needs huggingface_hub")
+@pytest.mark.parametrize("verb, trouble, sentence", [
+    ("listed", "closed", "Connection refused"), ("listed", "proxy", "Connection refused"),
+    ("listed", "offline", "offline mode is enabled"), ("listed", "404", "404 Not Found"),
+    ("listed", "401", "401 Unauthorized"), ("listed", "nonsense", ""), ("downloaded", "404", "404 Not Found"),
+    ("downloaded", "403", "403 Forbidden"), ("downloaded", "offline", "offline mode is enabled"),
+    pytest.param("downloaded", "closed", "Connection refused", marks=pytest.mark.slow),  # the client tries for 25 s
+])  # fmt: skip
+def test_the_real_client_in_trouble(tmp_path, server, verb, trouble, sentence):
+    """huggingface_hub itself, in a process that reaches nothing but this machine."""
+    env = {name: value for name, value in os.environ.items() if "proxy" not in name.lower()}
+    env |= dict(HF_ENDPOINT=server.url, HF_HUB_OFFLINE="0", HF_HOME=str(tmp_path / "home"))
+    env |= {"closed": {"HF_ENDPOINT": "http://127.0.0.1:9"}, "offline": {"HF_HUB_OFFLINE": "1"},
+            "proxy": {"HF_ENDPOINT": "http://hub.invalid", "HTTP_PROXY": "http://127.0.0.1:9"}}.get(trouble, {})
+    paths = ["/api/datasets/owner/none", "/datasets/owner/none/resolve/c0ffee/a.parquet"]
+    server.faults |= {path: [trouble] * 99 for path in paths if trouble.isdigit()}
+    server.files |= {path: b"<p>Sign in to this network" for path in paths if trouble == "nonsense"}
+    command = ["-m", "minigpt", "prepare", "--out", str(tmp_path / "data"), "--text", "hub:owner/none/a.parquet"]
+    if verb == "downloaded":  # a source that an earlier call has listed
+        row = dict(place="hub:owner/none@c0ffee/a.parquet", id="none/a.parquet", domain="none", bytes=9, split="")
+        code = f"""if True:
+            from pathlib import Path
+            from minigpt import __main__, prepare
+            prepare.list_sources = lambda *_: [{row}]
+            raise SystemExit(__main__.main({command[2:]}))"""
+        command = ["-c", code]
+    done = subprocess.run([sys.executable, *command], env=env, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr and done.stderr.count("minigpt: ") == 1
+    assert last.startswith("minigpt: hub:owner/none") and f"cannot be {verb}: " in last and sentence in last, last

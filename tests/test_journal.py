@@ -10,8 +10,7 @@ import pytest
 from planted import line
 
 from minigpt.classroom import journal
-
-ROOT = Path(__file__).parent.parent
+from minigpt.files import child_environment
 
 
 @pytest.fixture(autouse=True)
@@ -69,8 +68,7 @@ def test_a_read_only_home(home, capsys):
 def test_two_processes_at_once_lose_nothing(home):
     loop = "for i in range(300): journal.append('hint', exercise=sys.argv[1], level=i)"
     code = f"import sys; from minigpt.classroom import journal\n{loop}"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    writers = [subprocess.Popen([sys.executable, "-c", code, who], env=environment) for who in "ab"]
+    writers = [subprocess.Popen([sys.executable, "-c", code, who], env=child_environment()) for who in "ab"]
     assert [writer.wait() for writer in writers] == [0, 0]
     found, damaged = journal.parse(journal.contents())  # a line seen half written may cost an empty one, no more
     assert len(found) == 600 and damaged == 0

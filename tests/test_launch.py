@@ -112,6 +112,49 @@ def test_settings_that_are_missing(tmp_path, settings, sentence):
     assert done.returncode in (1, 2) and sentence in done.stderr and "Traceback" not in done.stderr
 
 
+STUB = """#!/usr/bin/env bash
+# stands in for Python: prepare fails or hangs as told, and training is done at once
+case "$*" in
+    *"minigpt prepare"*)
+        echo x >>"$RUN/prepared"
+        {prepare}
+        mkdir -p "$DATA"; touch "$DATA/manifest.json" ;;
+    *"minigpt doctor"* | *to_hf*) ;;
+    *distributed.run*) echo '{{"status": "done"}}' >"$RUN/status.json" ;;
+    *) exec {python} "$@" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("prepare, code, outcome, starts", [
+    ('[ "$(wc -l <"$RUN/prepared")" -gt 2 ] || exit 1', 0, "done", 3),  # twice, then it works
+    ("exit 1", 1, "gave up after 3 starts of prepare", 3),
+    ("exit 2", 1, "a mistake in PREPARE", 1),
+    # a part more each time: as many tries as it takes
+    ('n=$(wc -l <"$RUN/prepared"); mkdir -p "$DATA"; echo $n >"$DATA/journal.json"; [ $n -gt 4 ] || exit 1', 0,
+     "done", 5),
+])  # fmt: skip
+def test_prepare_is_tried_again_but_for_a_mistake(tmp_path, prepare, code, outcome, starts):
+    done = launched(tmp_path / "run", **stubbed(tmp_path, prepare))
+    assert done.returncode == code and (tmp_path / "over").read_text().startswith(outcome), done.stderr
+    assert (tmp_path / "run" / "prepared").read_text().count("x") == starts
+
+
+def test_a_signal_ends_prepare_and_keeps_the_machine(tmp_path):
+    process = subprocess.Popen(**launch(tmp_path / "run", **stubbed(tmp_path, "exec sleep 60")), stderr=subprocess.PIPE)
+    wait_for(lambda: (tmp_path / "run" / "prepared").exists(), process)
+    process.terminate()
+    assert process.wait(20) == 75 and "stopped by a signal" in process.stderr.read()
+    assert not (tmp_path / "over").exists() and (tmp_path / "run" / "prepared").read_text().count("x") == 1
+
+
+def stubbed(folder: Path, prepare: str) -> dict:
+    """Settings with which launch/run.sh meets STUB in the place of Python."""
+    (folder / "python").write_text(STUB.format(prepare=prepare, python=sys.executable))
+    (folder / "python").chmod(0o755)
+    return dict(PYTHON=folder / "python", DATA=folder / "data", ON_DONE=f'echo "$OUTCOME" >{folder}/over')
+
+
 def wait_for(condition, *processes, limit: float = 240) -> float:
     """Seconds until condition() holds, which may raise until then; the processes must stay."""
     start = time.monotonic()
@@ -153,13 +196,26 @@ def test_slurm_hands_the_signal_on_and_queues_again(tmp_path, code, requeued):
     assert (tmp_path / "requeued").exists() == requeued
 
 
+@pytest.mark.parametrize("missing", ["", "BUCKET", "PRICE", "MAX_COST"])
+def test_skypilot_sets_a_price_and_a_limit(tmp_path, missing):
+    """The lines that SkyPilot runs, with a stand-in for run.sh."""
+    (tmp_path / "launch").mkdir()
+    (tmp_path / "launch" / "run.sh").write_text('echo "$@"\n')
+    run = (ROOT / "launch" / "skypilot.yaml").read_text(encoding="utf-8").partition("\nrun: |\n")[2]
+    env = {"BUCKET": "s3://here", "PRICE": "24", "MAX_COST": "300", "FLAGS": "--depth 2", missing or "_": ""}
+    done = subprocess.run(["bash", "-c", run], cwd=tmp_path, capture_output=True, text=True,
+                          env=os.environ | env | {"SKYPILOT_NUM_GPUS_PER_NODE": "8"})  # fmt: skip
+    assert done.returncode == (2 if missing else 0)
+    assert done.stdout == ("" if missing else "--mirror s3://here --price 24 --max-cost 300 --depth 2\n")
+
+
 def command_lines(path: Path, start: str) -> list[list[str]]:
     """The arguments of every command in a file that contains `start`, continued lines joined; a variable counts as the
-    value of the flag before it, and is left out where there is none."""
+    value of the flag before it, 1, and is left out where there is none."""
     text = path.read_text(encoding="utf-8").replace("\\\n", " ")
     found = [line.split(start, 1)[1].split("`")[0] for line in text.splitlines() if start in line]
     words = [shlex.split(line, comments=True) for line in found]
-    return [["x" if word[0] == "$" else word for before, word in zip(["", *line], line)
+    return [["1" if word[0] == "$" else word for before, word in zip(["", *line], line)
              if word[0] != "$" or before.startswith("--")] for line in words]  # fmt: skip
 
 
@@ -187,6 +243,8 @@ def test_the_page_tells_of_commands_that_exist(words, monkeypatch):
 
 def test_the_page_names_what_is_there():
     page, script = PAGES[0].read_text(encoding="utf-8"), LAUNCH.read_text(encoding="utf-8").split("set -uo pipefail")
+    (sky,) = (words for words in COMMANDS if "--mirror" in words)
+    assert {"--price", "--max-cost"} <= {*sky}
     assert len(COMMANDS) > 12 and all(f"`{path.relative_to(ROOT)}`" in page for path in PAGES[1:])
     settings = re.findall(r"\b[A-Z]{2,}_?[A-Z]+\b", script[0])
     for name in {*settings} - {"OUTCOME"}:  # what is told of at the top is used below, and the other way round

@@ -23,6 +23,7 @@ from minigpt import GPT, ModelConfig, UserError, train_bpe
 from minigpt.classroom import on_ranks
 from minigpt.checkpoint import list_checkpoints, load_checkpoint
 from minigpt.config import TrainConfig
+from minigpt.files import child_environment
 from minigpt.parallel import (Layout, StallWatch, check_copies, gradient_bytes, meeting_point, mesh_sizes, must_agree,
                               name_stragglers, place, own_windows, together)  # fmt: skip
 from minigpt.shards import write_shards
@@ -34,10 +35,9 @@ HERE = Path(__file__).parent
 
 def torchrun(ranks: int, *command, options: tuple = ()) -> dict:
     """What `subprocess.run` and `Popen` need to start so many ranks: args, env, cwd."""
-    path = os.pathsep.join(filter(None, [str(HERE.parent), os.environ.get("PYTHONPATH")]))
     return {"args": [sys.executable, "-m", "torch.distributed.run", "--standalone", *options,
                      f"--nproc-per-node={ranks}", *map(str, command)],
-            "env": os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": path},
+            "env": child_environment(OMP_NUM_THREADS="1"),
             "cwd": HERE.parent, "text": True}  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def found(data) -> dict[str, dict]:
     """What all layouts found, by "layout | recipe | accumulation"."""
     script, all_found = HERE / "parallel_ranks.py", {}
     for world in LAYOUTS:
-        alone = {"args": [sys.executable, script, data], "env": os.environ | {"PYTHONPATH": str(HERE.parent)}}
+        alone = {"args": [sys.executable, script, data], "env": child_environment()}
         start = torchrun(world, script, data) if world > 1 else alone | {"text": True}
         done = subprocess.run(**start, capture_output=True)
         assert not done.returncode, done.stderr[-3000:]
@@ -180,7 +180,7 @@ BYTES = [
 def test_bytes_of_gradients_are_those_of_the_formula():
     """At 8 and 64 pretended ranks, counted as they are handed to the collectives."""
     done = subprocess.run([sys.executable, HERE / "parallel_ranks.py", "bytes", json.dumps(BYTES)], text=True,
-                          capture_output=True, env=os.environ | {"PYTHONPATH": str(HERE.parent)})  # fmt: skip
+                          capture_output=True, env=child_environment())  # fmt: skip
     assert not done.returncode, done.stderr[-3000:]
     for (recipe, mode, sizes, micro, unsharded), counted in zip(BYTES, json.loads(done.stdout), strict=True):
         formula = gradient_bytes(RECIPES[recipe][0], mode, sizes, micro, unsharded)
@@ -203,8 +203,8 @@ def run(ranks: int, data: Path, out: Path, *flags) -> subprocess.CompletedProces
     command = pretrain(data, out, *flags)
     if ranks > 1:
         return subprocess.run(**torchrun(ranks, *command), capture_output=True, timeout=600)
-    env = os.environ | {"OMP_NUM_THREADS": "1"}
-    return subprocess.run([sys.executable, *command], capture_output=True, text=True, env=env, cwd=HERE.parent)
+    return subprocess.run([sys.executable, *command], capture_output=True, text=True, cwd=HERE.parent,
+                          env=child_environment(OMP_NUM_THREADS="1"))  # fmt: skip
 
 
 def losses(out: Path) -> dict[int, float]:

@@ -10,7 +10,7 @@ from tiktoken.load import data_gym_to_mergeable_bpe_ranks
 
 from minigpt.__main__ import main
 from minigpt.config import DataConfig, UserError, depth, preset, PRESETS, RunConfig
-from minigpt.prepare import import_bins, open_data, prepare, tokenizer_sample
+from minigpt.prepare import check_vocabulary, import_bins, open_data, prepare, tokenizer_sample
 from minigpt.shards import Shards
 from minigpt.text.sources import Document, held_out
 from minigpt.tokenizer import END_OF_TEXT, GPT2_PATTERN
@@ -105,6 +105,23 @@ def test_blank_text_is_refused(tmp_path):
         prepare(DataConfig(text=(str(tmp_path / "blank.txt"),)), tmp_path / "data", 300, say=silent)
 
 
+def test_a_model_of_gpt2s_vocabulary_takes_no_other_unless_told(tmp_path, capfd):
+    file, _ = many(tmp_path, 30)
+    prepare(DataConfig(text=(str(file),)), tmp_path / "data", 300, say=silent)
+    flags = ["--data", str(tmp_path / "data"), "--out", str(tmp_path / "run")]
+    for chosen in (["--preset", "gpt2-124m"], ["--preset", "modern-350m"], ["--depth", "6"], ["--vocab-size", "50257"]):
+        assert main(["pretrain", *chosen, *flags]) == 2
+        said = capfd.readouterr().err
+        assert "data has a vocabulary of 300 tokens, and the model GPT-2's of 50,257: prepare" in said
+        assert "--vocab-size 300" in said and said.count("\n") == 1
+    small = ("--layers 1 --width 16 --heads 1 --kv-heads 1 --head-size 16 --mlp-width 16 --context 16 --steps 2 "
+             "--batch-tokens 32 --samples 0 --device cpu --compile off").split()  # fmt: skip
+    assert main(["pretrain", "--preset", "gpt2-124m", *flags, *small, "--vocab-size", "300"]) == 0
+    assert main(["pretrain", "--depth", "6", "--data", str(tmp_path / "none"), "--out", str(tmp_path / "b")]) == 2
+    assert "none/manifest.json is missing" in capfd.readouterr().err
+    check_vocabulary(preset("gpt2-124m"), {"vocab_size": 50257})
+
+
 # ---- config ----------------------------------------------------------------------------------------------------------
 
 
@@ -158,7 +175,7 @@ def test_llm_c_files_are_used_where_they_are(tmp_path, gpt2):
              (("train_000001", before), ("train_000002", before[::-1] + [1]), ("val_000000", before[:99]))]  # fmt: skip
     contents = [file.read_bytes() for file in files]
     manifest = import_bins([str(tmp_path / "fineweb10B")], tmp_path / "data", say=silent)
-    assert sorted(path.name for path in (tmp_path / "data").iterdir()) == ["manifest.json", "tokenizer"]
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"manifest.json", "settings.json", "tokenizer"}
     assert [file.read_bytes() for file in files] == contents
     tokenizer, opened = open_data(tmp_path / "data")
     assert opened == manifest and tokenizer.vocab_size == 50257
@@ -211,6 +228,25 @@ def test_training_on_imported_tokens_and_what_happens_when_they_move(tmp_path, g
         Shards.open(tmp_path / "data", context=16)
 
 
+def test_importing_again_is_done_at_once(tmp_path, capfd):
+    for name in ("train", "val", "other_val"):
+        llm_c(tmp_path / f"bins/{name}.bin", [50256, 1, 2, 3, 4])
+    command = ["prepare", "--out", str(tmp_path / "data"), "--import-bin", str(tmp_path / "bins/train.bin")]
+    val, other = str(tmp_path / "bins/val.bin"), str(tmp_path / "bins/other_val.bin")
+    assert main([*command, str(tmp_path / "gone_val.bin")]) == 2  # a mistake, which leaves nothing in the way
+    assert main([*command, val]) == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.json")}
+    Path(val).write_bytes(b"not read again")
+    capfd.readouterr()
+    assert main([*command, val]) == 0 and main([*command, val, "--tokenizer", "gpt2"]) == 0
+    assert before == {path: path.read_bytes() for path in (tmp_path / "data").rglob("*.json")}
+    assert main([*command, other]) == 2 and main([*command[:3], "--text", val]) == 2
+    said = capfd.readouterr().err
+    assert said.count("already holds a data set made with other settings: choose another --out") == 2
+    (tmp_path / "data/settings.json").unlink()  # a folder that nobody knows the command of
+    assert main([*command, val]) == 2 and "other settings" in capfd.readouterr().err
+
+
 def test_a_data_folder_with_its_files_inside_can_be_moved(tmp_path):
     for name in ("train", "val"):
         llm_c(tmp_path / f"data/bins/{name}.bin", [50256, 1, 2, 3, 4])
@@ -240,7 +276,9 @@ def test_bad_bins(tmp_path, case):
 
 def test_bad_raw_bins(tmp_path):
     (tmp_path / "val.bin").write_bytes(b"\1\0")
-    for data, sentence in ((b"\1\0\2", "holds 3 bytes of tokens"), (b"", "0 bytes"), (b"\xff\xff", "the token 65535")):
+    cut = np.int32(20240520).tobytes()  # the beginning of a header, and nothing else
+    for data, sentence in ((b"\1\0\2", "holds 3 bytes of tokens"), (b"", "0 bytes"), (b"\xff\xff", "the token 65535"),
+                           (cut, "the token 55432, but GPT-2's tokens end at 50256")):  # fmt: skip
         (tmp_path / "train.bin").write_bytes(data)
         with pytest.raises(UserError, match=sentence):
             import_bins([str(tmp_path / "train.bin"), str(tmp_path / "val.bin")], tmp_path / "data", say=silent)

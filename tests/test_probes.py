@@ -87,7 +87,7 @@ def test_options_share_what_is_read(tokenizer):
     """'see' + 's' may become one token: then the token before is scored too, for every option of the item."""
     word = max((v.decode("utf-8", "ignore") for v in tokenizer.vocab.values()), key=lambda v: v.isalpha() * len(v))
     item = Item(word[:-1], (word[-1], "-"))
-    (joined, read), (apart, also) = item_tokens(tokenizer, item, 40)
+    (joined, read), (apart, also) = item_tokens(tokenizer, [item], 40)
     assert len(joined) == 2 and apart[1] != joined[1]  # one token; the beginning alone is another
     assert read == also == 1
     assert [tokenizer.decode(tokens[read:]) for tokens in (joined, apart)] == [word, word[:-1] + "-"]

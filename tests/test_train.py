@@ -8,9 +8,11 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import DEVNULL, PIPE
 
 import numpy as np
 import pytest
@@ -23,6 +25,7 @@ from minigpt import checkpoint, train
 from minigpt.config import DataConfig, ModelConfig, OptimConfig, RunConfig, TrainConfig, UserError
 from minigpt.model import GPT
 from minigpt.optim import learning_rate
+from minigpt.probes import probe, read_items
 
 WORDS = "the sea was calm and no wind moved over a grey harbour where old boats slept until someone sang".split()
 
@@ -188,16 +191,93 @@ def test_a_step_that_logs_nothing_reads_nothing_back(text, tmp_path):
 # ---- exact resume ----------------------------------------------------------------------------------------------------
 
 
+def asked_after(steps: int, already: int = 0) -> Callable[[], bool]:
+    """A `stop` that is True from step `steps` of this start on; each evaluation, after every fourth step, asks too."""
+    return true_from(steps + (already + steps - 1) // 4 - already // 4)
+
+
+def true_from(question: int) -> Callable[[], bool]:
+    answers = chain([False] * (question - 1), repeat(True))
+    return lambda: next(answers)
+
+
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
 def test_interrupted_and_resumed_is_bit_equal(text, tmp_path, dropout):
     model = dict(dropout=dropout)
     run(tiny(text, tmp_path / "whole", model=model))
-    calls = iter([False] * 4 + [True])
-    first = run(tiny(text, tmp_path / "cut", model=model, resume=True), stop=lambda: next(calls))
+    first = run(tiny(text, tmp_path / "cut", model=model, resume=True), stop=asked_after(5))
     assert first.status["status"] == "preempted" and first.status["step"] == 5 and first.status["retry"]
     again = run(tiny(text, tmp_path / "cut", model=model, resume=True, micro_batch=6))
     assert again.status["status"] == "done"
     assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+@pytest.mark.parametrize("question, step", [(5, 4), (6, 4), (10, 8), (11, 8), (17, 12), (18, 12)])
+def test_interrupted_in_an_evaluation(text, tmp_path, question, step):
+    """`stop` is asked in steps 1 to 4, in the evaluation after them, and in the questions that follow; so once more;
+    after step 12 come the last questions and the final evaluation. The next start begins with what was broken off."""
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"question": "the sea was", "options": ["calm", "someone"], "answer": 0}\n')
+    config = tiny(text, tmp_path / "cut", resume=True, choices=(str(asked),))
+    status = run(config, stop=true_from(question)).status
+    assert (status["status"], status["reason"], status["retry"]) == ("preempted", "interrupted", True)
+    assert status["step"] == step and not (tmp_path / "cut/summary.json").exists()
+    assert run(config).status["status"] == "done"
+    run(tiny(text, tmp_path / "whole", choices=(str(asked),)))
+    assert_same_run(tmp_path / "whole", tmp_path / "cut")
+
+
+def test_questions_are_turned_into_tokens_once(text, tmp_path, monkeypatch):
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text('{"prefix": "the sea was", "options": ["calm", "someone"], "answer": 0}\n' * 3)
+    t = train.setup(tiny(text, tmp_path / "run", choices=(str(asked),)), say=silent)
+    t.batches.close()
+    expected = probe(t.model, t.tokenizer, "choices", read_items("choices", asked))
+    monkeypatch.setattr(type(t.tokenizer), "encode", None)
+    assert train.choices_step(t)["asked"]["accuracy"] == expected["accuracy"]
+
+
+# ---- what a run says of itself while it goes on, and what it has cost ------------------------------------------------
+
+
+def test_status_follows_the_run(text, tmp_path, monkeypatch):
+    monkeypatch.setattr(train, "STATUS_EVERY", 0.0)
+    seen = []
+
+    def look():
+        seen.append(train.Run(tmp_path / "run").status)
+        return False
+
+    run(tiny(text, tmp_path / "run", eval_every=99), stop=look)
+    assert [s["step"] for s in seen] == [*range(12), 12]  # the last time in the final evaluation
+    assert {(s["status"], s["retry"]) for s in seen} == {("running", True)}
+    assert all(a["seconds"] < b["seconds"] for a, b in zip(seen, seen[1:]))
+
+
+def test_what_was_lost_is_paid_for(text, tmp_path):
+    """Two hours after its last checkpoint a run is killed; with a limit of $3 at $1 an hour one hour is left."""
+    config = tiny(text, tmp_path / "run", resume=True, price=1.0, max_cost=3.0)
+    run(config, stop=asked_after(5))
+    file = tmp_path / "run/status.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": 7200.0}))
+    t = train.setup(config, say=silent)
+    t.batches.close()
+    assert 7200 < t.seconds < 7210 and train.out_of_budget(t) is None
+    t.reserve = 3700.0  # the final evaluation costs as well
+    assert train.out_of_budget(t) == "cost limit"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"seconds": 3 * 3600.0}))
+    s = run(config).status
+    assert (s["status"], s["reason"], s["retry"], s["step"]) == ("preempted", "cost limit", False, 6)
+
+
+@pytest.mark.parametrize("flag", [{"price": 1.0}, {"time_limit": 99.0}])
+def test_the_final_evaluation_has_its_share_of_a_limit(text, tmp_path, flag):
+    """On a resume as well, where the number of steps is known."""
+    config = tiny(text, tmp_path / "run", resume=True, **flag)
+    run(config, stop=asked_after(5))
+    t = train.setup(config, say=silent)
+    t.batches.close()
+    assert t.reserve > train.Training.reserve
 
 
 def command(text, out, *flags):
@@ -289,6 +369,38 @@ def test_a_signal_saves_and_exits_with_75(text, tmp_path, number):
     assert checkpoint.load_latest(tmp_path / "run/checkpoints")[1]["step"] == status["step"] > 0
 
 
+@pytest.mark.parametrize("resume, mistake", [(True, ["--no-such-flag", "1"]), (True, ["--layers", "many"]),
+                                             (True, ["--preset", "none"]), (True, ["--heads", "3"]), (False, [])])
+def test_a_mistake_in_the_command_is_told_in_the_status(text, tmp_path, resume, mistake):
+    """A wrapper reads status.json: an earlier "done" must not stand for a start that came to nothing. But without
+    --resume the run is somebody else's."""
+    run(tiny(text, tmp_path / "run"))
+    started = [*command(text, tmp_path / "run"), *mistake]
+    done = subprocess.run([a for a in started if resume or a != "--resume"], capture_output=True, text=True)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    status = train.Run(tmp_path / "run").status
+    assert (status["status"], status["retry"]) == (("failed", False) if resume else ("done", False))
+    assert not resume or status["reason"].removeprefix("UserError: ") in done.stderr
+
+
+def test_a_mistake_leaves_no_status_in_a_folder_of_something_else(tmp_path):
+    for flags in (["--out", str(tmp_path)], [f"--out={tmp_path}"], []):
+        done = subprocess.run([sys.executable, "-m", "minigpt", "pretrain", "--oops", *flags], capture_output=True)
+        assert done.returncode == 2 and not list(tmp_path.iterdir())
+
+
+def test_two_signals_are_one_wish(text, tmp_path):
+    """A process group is told by torchrun and by whoever told torchrun."""
+    process = subprocess.Popen([*command(text, tmp_path / "run"), "--steps", "100000"], stdout=DEVNULL, stderr=PIPE)
+    while not train.read_metrics(tmp_path / "run/metrics.jsonl"):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75 and b"Traceback" not in errors
+    assert train.Run(tmp_path / "run").status["reason"] == "interrupted"
+
+
 def test_a_complete_run_is_left_alone(text, tmp_path):
     run(tiny(text, tmp_path / "run"))
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
@@ -298,8 +410,7 @@ def test_a_complete_run_is_left_alone(text, tmp_path):
 
 def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(text, tmp_path):
     run(tiny(text, tmp_path / "whole"))
-    calls = iter([False] * 8 + [True])
-    run(tiny(text, tmp_path / "cut", resume=True, save_every="4"), stop=lambda: next(calls))
+    run(tiny(text, tmp_path / "cut", resume=True, save_every="4"), stop=asked_after(9))
     newest = tmp_path / "cut/checkpoints/step_000009" / checkpoint.TENSORS
     data = bytearray(newest.read_bytes())
     data[len(data) // 2] ^= 1
@@ -311,8 +422,7 @@ def test_a_damaged_newest_checkpoint_is_named_and_the_one_before_it_used(text, t
 
 
 def test_pickle_is_never_read(text, tmp_path, monkeypatch):
-    calls = iter([False] * 4 + [True])
-    run(tiny(text, tmp_path / "run", resume=True), stop=lambda: next(calls))
+    run(tiny(text, tmp_path / "run", resume=True), stop=asked_after(5))
 
     def refuse(*_, **__):
         raise AssertionError("unpickled")
@@ -331,9 +441,8 @@ def test_pickle_is_never_read(text, tmp_path, monkeypatch):
     (dict(optim=dict(lr=0.02)), "optim.lr"),
 ])  # fmt: skip
 def test_what_may_not_change_on_resume(text, tmp_path, change, named):
-    calls = iter([False] * 4 + [True])
     config = tiny(text, tmp_path / "run", resume=True)
-    run(config, stop=lambda: next(calls))
+    run(config, stop=asked_after(5))
     for part, fields in change.items():
         config = replace(config, **{part: replace(getattr(config, part), **fields)})
     with pytest.raises(UserError, match=f"--resume cannot change {named}"):
@@ -342,11 +451,9 @@ def test_what_may_not_change_on_resume(text, tmp_path, change, named):
 
 def test_the_horizon_may_change_until_the_decay_begins(text, tmp_path):
     config = tiny(text, tmp_path / "run", resume=True, steps=20)
-    calls_box = [True] + [False] * 4
-    run(config, stop=calls_box.pop)
+    run(config, stop=asked_after(5))
     longer = replace(config, optim=replace(config.optim, steps=30))
-    calls_box = [True] + [False] * 15
-    run(longer, stop=calls_box.pop)
+    run(longer, stop=asked_after(16, already=5))
     assert checkpoint.load_latest(tmp_path / "run/checkpoints")[1]["steps"] == 30
     assert checkpoint.load_latest(tmp_path / "run/checkpoints")[1]["decay_start"] == 18
     with pytest.raises(UserError, match="after its decay began"):

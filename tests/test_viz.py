@@ -158,6 +158,8 @@ def test_a_heatmap_shows_values_labels_and_the_mask():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["a·b", "⏎"]
     assert [t.get_text() for t in ax.texts] == ["1.00", "0.25", "0.50", "0.00", "0.75"]
     png(ax.figure)  # a $ is no formula
+    assert {t.get_rotation() for t in ax.get_xticklabels()} == {60}
+    assert {t.get_rotation() for t in heatmap(np.eye(3), list("123")).axes[0].get_xticklabels()} == {0}
 
 
 def test_what_the_font_lacks_is_shown_as_bytes():

@@ -101,6 +101,13 @@ def _differences(got, expected, tolerance, loose, place):
             start = max(0, i - 15) if max(len(got), len(expected)) > 50 else 0
             place += f"[{start}:{start + 50}]" if start else ""
             yield Difference("value", place, f"is {got[start : start + 50]!r}", f"be {expected[start : start + 50]!r}")
+    elif isinstance(expected, (set, frozenset)):
+        if not isinstance(got, (set, frozenset)):
+            yield _type(got, expected, place)
+        elif got - expected:
+            yield Difference("value", place, f"holds {short(min(got - expected, key=repr))}", "not hold it")
+        elif expected - got:
+            yield Difference("value", place, f"holds {len(got)} of its items", f"hold {len(expected)}")
     elif type(got) is not type(expected):
         yield _type(got, expected, place)
     elif got != expected:

@@ -18,6 +18,7 @@ from pathlib import Path
 import tyro
 
 from ..config import UserError
+from ..files import child_environment
 from . import bank, lessons, proof
 from .check import Result, examine, fingerprint, keep, known
 from .console import say
@@ -63,8 +64,7 @@ COMMAND = [sys.executable, "-m", "minigpt.classroom.grade"]
 
 def _watch(path, names, skip, limit, found):
     """Let a process check the exercises until one hangs or ends it. Fills `found`; for a statement at fault, `skip`."""
-    paths = os.pathsep.join(filter(None, [str(lessons.ROOT), os.environ.get("PYTHONPATH")]))
-    environment = os.environ | {"PYTHONPATH": paths, "MPLBACKEND": "Agg", "TQDM_DISABLE": "1"}
+    environment = child_environment(MPLBACKEND="Agg", TQDM_DISABLE="1")
     command = [*COMMAND, json_.dumps({"path": str(path), "names": names, "skip": skip})]
     pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     process = subprocess.Popen(command, cwd=path.parent, env=environment, **pipes)

@@ -21,7 +21,7 @@ from typing import Annotated, NamedTuple
 import tyro
 
 from ..config import UserError
-from ..files import write_atomic
+from ..files import child_environment, write_atomic
 from ..report import escape
 from . import bank, journal, lessons
 from .check import build, examine, mutated, run
@@ -363,11 +363,10 @@ def _prove(answer: Unexplained, mutant: str, source: str) -> None:
     """Run the answer against the bank as it is and as it would be: in a process of its own, for it is a stranger's."""
     with tempfile.TemporaryDirectory() as home:
         asked = json.dumps({"name": answer.exercise, "code": answer.code, "mutant": mutant, "source": source})
-        environment = os.environ | {"MINIGPT_HOME": home, "PYTHONPATH": str(lessons.ROOT)}
         try:
             command = [sys.executable, "-m", __name__]
             done = subprocess.run(command, input=asked.encode(), capture_output=True, timeout=60, cwd=home,
-                                  env=environment)  # fmt: skip
+                                  env=child_environment(MINIGPT_HOME=home))  # fmt: skip
         except subprocess.TimeoutExpired:
             raise UserError(f"{answer.id} does not end within a minute: it cannot become a mutant.") from None
     try:

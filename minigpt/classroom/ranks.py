@@ -14,15 +14,10 @@ import ast
 import inspect
 import json
 import linecache
-import os
-import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
-import threading
-import time
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +25,7 @@ import torch
 from torch import Tensor
 
 from ..config import UserError
+from ..files import run_child
 
 IMPORTS = """\
 import json, math, os, sys, time, traceback
@@ -44,7 +40,8 @@ from torch import Tensor, nn
 MAIN = """
 
 if __name__ == "__main__":
-    from minigpt.classroom.ranks import decode, encode, end_with_parent
+    from minigpt.classroom.ranks import decode, encode
+    from minigpt.files import end_with_parent
 
     folder, rank, world = Path(sys.argv[1]), int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     torch.set_num_threads(1)
@@ -76,51 +73,19 @@ def on_ranks(world: int, function, *needs, timeout: float = 90, **arguments) -> 
         (folder / "arguments.json").write_text(encode(arguments))
         command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={world}",
                    str(folder / "ranks.py"), str(folder)]  # fmt: skip
-        root = str(Path(__file__).resolve().parents[2])
-        env = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(
-            filter(None, [root, os.environ.get("PYTHONPATH")]))}  # fmt: skip
-        for gone in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
-            env.pop(gone, None)
-        process = subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                                   encoding="utf-8", errors="replace", start_new_session=True)  # fmt: skip
         try:
-            said = process.communicate(timeout=timeout)[0]
+            returncode, said = run_child(command, timeout, OMP_NUM_THREADS="1")
         except subprocess.TimeoutExpired:
-            stop(process)
             late = [rank for rank in range(world) if not (folder / f"{rank}.json").exists()]
             raise RuntimeError(f"after {timeout:.0f} s rank {', '.join(map(str, late))} had not returned: do all ranks "
                                f"make the same collective calls, in the same order?") from None  # fmt: skip
-        except BaseException:  # the learner interrupts
-            stop(process)
-            raise
         errors = sorted(folder.glob("*.error"), key=lambda file: file.stat().st_mtime_ns)
         if errors:
             raise RuntimeError(f"rank {errors[0].stem} failed:\n{errors[0].read_text().strip()}")
-        if process.returncode:
+        if returncode:
             ours = [line for line in said.partition("multiprocessing/api.py")[0].splitlines()[:-1] if line.strip()]
             raise RuntimeError("the ranks failed:\n" + ("\n".join(ours) or said.strip())[-2000:])
         return [decode((folder / f"{rank}.json").read_text()) for rank in range(world)]
-
-
-def stop(process: subprocess.Popen) -> None:
-    """End torchrun and its ranks."""
-    with suppress(ProcessLookupError, AttributeError):
-        os.killpg(process.pid, signal.SIGKILL)
-    process.kill()
-    process.wait()
-
-
-def end_with_parent() -> None:
-    """From now on, end this process when the one that started it is gone. torchrun gives each rank a session of its
-    own, so nothing that ends torchrun by force reaches them."""
-    parent = os.getppid()
-
-    def look():
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=look, daemon=True).start()
 
 
 def script_of(function, *needs) -> str:

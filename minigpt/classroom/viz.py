@@ -130,7 +130,7 @@ def heatmap(matrix, rows=None, columns=None, title: str | None = None, ax: Axes 
         else:
             axis.set_ticks(range(len(labels)), map(visible, labels), parse_math=False)
     ax.tick_params(length=0)
-    if columns is not None:
+    if columns is not None and max((len(visible(label)) for label in columns), default=0) > 2:
         ax.tick_params("x", labelrotation=60)
         for label in ax.get_xticklabels():
             label.set(ha="right", rotation_mode="anchor")

@@ -5,7 +5,6 @@ under that name is whole. Killed at any moment, the same call goes on where the 
 """
 import base64
 import http.client
-import json
 import os
 import re
 import shutil
@@ -13,9 +12,10 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
 from minigpt.config import UserError
@@ -51,13 +51,11 @@ def remote_files(place: str) -> Iterator[tuple[str, str, str, int]]:
         yield place, f"{domain}/{parts[-1]}", domain, 0
         return
     repository, path = _hub_parts(place)
-    client, name = _hub_client(place), repository.split("/")[1]
-    try:
+    with _hub(place, "listed") as client:
         commit = client.HfApi().dataset_info(repository).sha
         tree = client.HfApi().list_repo_tree(repository, recursive=True, revision=commit, repo_type="dataset")
         files = sorted((entry.path, entry.size) for entry in tree if hasattr(entry, "size"))
-    except (OSError, ValueError) as error:  # what the client raises for no network, no such repository, no permission
-        raise UserError(f"{place} cannot be listed: {_sentence(error)}") from None
+    name = repository.split("/")[1]
     for file, size in files:
         inside = not path or file.startswith(f"{path}/") or fnmatch(file, path)
         if file == path or (inside and file.lower().endswith(DATA)):
@@ -73,7 +71,8 @@ def download(place: str, target: Path, stop: threading.Event | None = None, wait
     `wait`, 2·wait, 4·wait, … at most 60 seconds, or as long as the server asks, and gives up after TRIES failures in a
     row without progress. `stop`, once set, ends it with an InterruptedError; what has arrived stays.
 
-    UserError: no such file or no permission, at once; a network that stays away; a wrong checksum; a full disk.
+    UserError: no such file, a web page in its place or no permission, at once; a network that stays away; a wrong
+    checksum; a full disk.
     """
     stop = stop or threading.Event()
     if place.startswith(HUB):
@@ -106,13 +105,12 @@ def download(place: str, target: Path, stop: threading.Event | None = None, wait
 
 def _attempt(url: str, part: Path, wanted: str, stop: threading.Event) -> dict:
     """One request. OSError and HTTPException: worth another try; UserError: not."""
-    have, note = part.stat().st_size if part.exists() else 0, {}
-    with suppress(OSError, ValueError):
-        note = json.loads(_note(part).read_bytes())
+    have, validator = part.stat().st_size if part.exists() else 0, ""
+    with suppress(FileNotFoundError):
+        validator = _note(part).read_text("latin-1")  # as headers are
     headers = {"User-Agent": "minigpt", "Accept-Encoding": "identity"}
-    if have and (note.get("validator") or wanted):
-        headers |= {"Range": f"bytes={have}-"}
-        headers |= {"If-Range": note["validator"]} if note.get("validator") else {}
+    if have and (validator or wanted):
+        headers |= {"Range": f"bytes={have}-"} | ({"If-Range": validator} if validator else {})
     try:
         response = urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT)
     except urllib.error.HTTPError as error:
@@ -124,6 +122,10 @@ def _attempt(url: str, part: Path, wanted: str, stop: threading.Event) -> dict:
         raise UserError(f"{url} cannot be downloaded: the server answers {error.code} {error.reason}; check the "
                         "address.") from None  # fmt: skip
     with response:
+        asked_for_page = urlsplit(url).path.lower().endswith((".html", ".htm"))  # then its visible text is read
+        if response.headers.get_content_type() == "text/html" and not asked_for_page:
+            raise UserError(f"{url} is a web page, not a file of text: give the address of a file, such as one that "
+                            "the page links to.")  # fmt: skip
         resumed = response.status == 206
         start, total = 0, int(response.headers.get("Content-Length", -1))
         if resumed:  # "bytes 500-999/1000"
@@ -153,7 +155,7 @@ def _receive(response, part: Path, start: int, validator: str, stop: threading.E
     with naming(part, "write"):
         file = open(part, "r+b" if start else "wb")
         if not start:  # only now that the old bytes are gone
-            write_atomic(_note(part), json.dumps({"validator": validator}))
+            write_atomic(_note(part), validator.encode("latin-1"))
     try:
         file.seek(start)
         while block := response.read(1 << 20):
@@ -172,7 +174,8 @@ def _receive(response, part: Path, start: int, validator: str, stop: threading.E
 
 
 def _note(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
+    """Where it is written by what the server can tell that the file is still the same; empty: by nothing."""
+    return part.with_name(f"{part.name}.validator")
 
 
 def _announced(headers) -> str:
@@ -207,13 +210,24 @@ def _hub_parts(place: str) -> tuple[str, str]:
     return f"{owner}/{name}", path.rstrip("/")
 
 
-def _hub_client(place: str):
+@contextmanager
+def _hub(place: str, verb: str) -> Iterator[ModuleType]:
+    """The hub's client, what goes wrong with it in one sentence: the first error of a chain, which says most.
+
+    Any Exception, since they are those of the client's HTTP library (three of them so far), RuntimeErrors, and its own.
+    """
     try:
         import huggingface_hub
     except ImportError:
         raise UserError(f"{place} needs the package huggingface_hub: `pip install huggingface_hub`, or give http "
                         "addresses or files.") from None  # fmt: skip
-    return huggingface_hub
+    try:
+        yield huggingface_hub
+    except Exception as error:
+        while error.__cause__:
+            error = error.__cause__
+        raise UserError(f"{place} cannot be {verb}: {_sentence(error)} Check its name, the network, and whether you "
+                        "may read it (`hf auth login`).") from None  # fmt: skip
 
 
 def _from_hub(place: str, target: Path) -> dict:
@@ -221,12 +235,10 @@ def _from_hub(place: str, target: Path) -> dict:
     repository, path = _hub_parts(place)
     repository, _, commit = repository.partition("@")
     folder = target.with_name(f".{target.name}.hub")
-    try:
-        found = _hub_client(place).hf_hub_download(
+    with _hub(place, "downloaded") as client:
+        found = client.hf_hub_download(
             repository, path, repo_type="dataset", revision=commit or None, local_dir=folder)  # fmt: skip
         size, digest = os.path.getsize(found), sha256(Path(found))
         os.replace(found, target)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{place} cannot be downloaded: {_sentence(error)}") from None
     shutil.rmtree(folder, ignore_errors=True)
     return {"bytes": size, "sha256": digest}
