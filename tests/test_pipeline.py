@@ -328,9 +328,6 @@ def test_the_same_answers_as_trafilatura_itself(crawl):
 @given(st.data())
 def test_by_attributes_is_the_expression(data):
     """On random trees, for every expression that is replaced."""
-    from lxml import html
-    from trafilatura import xpaths
-
     tags, words = ("div", "p", "span", "section", "article", "main", "h1", "ul", "o:p", "x-y", "td"), (
         "post", "entry-content", "sidebar", "comments", "content", "menu", "main", "story", "cookie", "infinite-scroll",
         "a hidden b", "\x02nav", "reply-1", "hello", "é")  # fmt: skip
@@ -340,12 +337,24 @@ def test_by_attributes_is_the_expression(data):
     markup = "<html><body>" + "".join(
         f"<{tag} {' '.join(f'{name}={value!r}' for name, value in attributes)}>text{f'</{tag}>' * closes}"
         for tag, attributes, closes in pieces)
+    compare(markup)
+
+
+def compare(markup):
+    from lxml import html
+    from trafilatura import xpaths
+
     tree = html.fromstring(markup)
     pages.main_text("<p>")  # from here on the lists are the fast ones
     for fast in (*xpaths.OVERALL_DISCARD_XPATH, *xpaths.RAW_TREE_PRUNE_XPATH, *xpaths.REMOVE_COMMENTS_AND_LISTS_XPATH):
         assert fast(tree) == fast.xpath(tree), (markup, fast.xpath.path)
     for fast in xpaths.BODY_XPATH:  # of which the first one counts
         assert list(fast(tree))[:1] == fast.xpath(tree)[:1], (markup, fast.xpath.path)
+
+
+def test_by_attributes_asks_again_where_it_matters_what_lies_below():
+    for inside in ("", "<h1>Title</h1>", "<p>text<h1>Title</h1></p>"):
+        compare(f"<html><body><div class='infinite-scroll'>{inside}</div><div id='mvp-post-add-box'>{inside}</div>")
 
 
 # ---- mixture --------------------------------------------------------------------------------------------------------
