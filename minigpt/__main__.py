@@ -25,7 +25,7 @@ from .classroom.hints import hint_verb, solution_verb, start_verb  # noqa: E402
 from .classroom.progress import progress_verb  # noqa: E402
 from .classroom.ready import ready_verb  # noqa: E402
 from .classroom.review import review_verb  # noqa: E402
-from .config import DataConfig, RunConfig, UserError, check_reference, depth, preset  # noqa: E402
+from .config import DataConfig, Passing, RunConfig, UserError, check_reference, depth, preset  # noqa: E402
 from .report import refused  # noqa: E402
 
 
@@ -405,7 +405,7 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         if leads():
             print(f"minigpt: {error}", file=sys.stderr)
-        return 0 if from_torchrun() else 2  # a crash is what torchrun starts again
+        return 0 if from_torchrun() else 75 if isinstance(error, Passing) else 2  # torchrun starts crashes again
     except KeyboardInterrupt:
         return 130
 

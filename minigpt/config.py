@@ -18,6 +18,10 @@ class UserError(Exception):
     """A mistake that the person at the keyboard can mend: printed as one sentence, with exit code 2."""
 
 
+class Passing(UserError):
+    """Nobody's mistake, and likely to pass, such as a network that is down: exit code 75, the same command goes on."""
+
+
 @dataclass(frozen=True)
 class ModelConfig:
     """The shape of a GPT.

@@ -26,7 +26,7 @@ from contextlib import closing, suppress
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from .config import DataConfig, UserError, from_dict
+from .config import DataConfig, Passing, UserError, from_dict
 from .files import child_environment, end_with_parent, naming, need_room, write_atomic
 from .shards import SHARD_TOKENS, STEPS, ShardWriter, join_part, write_part
 from .text.fetch import download, is_remote, remote_files
@@ -278,8 +278,8 @@ def _ask(process: subprocess.Popen, job: dict):
         process.stdin.flush()
     answer = process.stdout.readline()
     if not answer:
-        raise UserError(f"the process that was tokenizing {job['place']} ended (exit code {process.wait()}), perhaps "
-                        "for lack of memory: give the same command again, or fewer --workers.")  # fmt: skip
+        raise Passing(f"the process that was tokenizing {job['place']} ended (exit code {process.wait()}), perhaps "
+                      "for lack of memory: give the same command again, or fewer --workers.")  # fmt: skip
     error = json.loads(answer)["error"]
     if error and error.startswith(job["file"]) and is_remote(job["place"]):
         Path(job["file"]).unlink(missing_ok=True)

@@ -23,7 +23,7 @@ from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from .config import UserError
+from .config import Passing, UserError
 from .files import child_environment, end_with_parent, write_atomic
 
 MARKER = "state.json"
@@ -300,13 +300,9 @@ def bring_back(out: Path, url: str, resume: bool, say: Callable[[str], None]) ->
     except UserError as error:
         with suppress(OSError):
             out.mkdir(parents=True, exist_ok=True)
-            row = {"status": "failed", "reason": f"UserError: {error}", "retry": isinstance(error, Unreachable)}
+            row = {"status": "failed", "reason": f"UserError: {error}", "retry": isinstance(error, Passing)}
             write_atomic(out / "status.json", json.dumps(row) + "\n")
         raise
-
-
-class Unreachable(UserError):
-    """The mirror may answer later."""
 
 
 UNFINISHED = "is not finished"
@@ -323,7 +319,7 @@ def patiently(what: Callable, url: str):
             reason = reason_of(error)
         if attempt < TRIES - 1:
             time.sleep(2.0**attempt)
-    raise Unreachable(f"the mirror {url} cannot be read ({reason}): try again later, or start anew without --mirror.")
+    raise Passing(f"the mirror {url} cannot be read ({reason}): try again later, or start anew without --mirror.")
 
 
 def take(fs, root: str, name: str, out: Path) -> str:

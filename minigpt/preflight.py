@@ -173,7 +173,7 @@ def first_steps(config: dict, steps: int) -> dict:
 
 def run_to_end(config: dict, kill_at: int | None = None) -> dict:
     """`train.pretrain`, killed with SIGKILL (where there is one) when it has been asked so many times whether to stop:
-    once a step."""
+    once a step, if nothing is evaluated."""
     asked, deadly, run = count(), getattr(signal, "SIGKILL", signal.SIGTERM), RunConfig.from_json(json.dumps(config))
     return train.pretrain(run, lambda: next(asked) == kill_at and os.kill(os.getpid(), deadly)).status
 
@@ -415,7 +415,7 @@ def speed(config: RunConfig, folder: Path, device: str, ranks: int, **changes) -
 def kill_and_resume(config: RunConfig, folder: Path, device: str) -> dict:
     """Kill a run past its first checkpoint, resume it, and compare all weights and optimizer states at its end with
     those of a run that nobody disturbed."""
-    options = dict(device=device, precision="fp32", compile="off")
+    options = dict(device=device, precision="fp32", compile="off", eval_every=config.optim.steps)
     run_job("run_to_end", config=trial(config, folder, "whole", **options))
     cut = trial(config, folder, "cut", **options)
     with suppress(Failed):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from .config import DataConfig, RunConfig, UserError, preset
+from .config import DataConfig, Passing, RunConfig, UserError, preset
 from .corpus import SOURCES, UNMIXED, clean, clean_crawl, documents_of, is_crawl, list_sources, tokenize_files
 from .files import naming, sha256, write_atomic
 from .mixture import mix
@@ -268,6 +268,6 @@ if __name__ == "__main__":  # python -m minigpt.prepare CONFIG FOLDER: how `pret
         prepare(config.data, Path(sys.argv[2]), config.model.vocab_size)
     except UserError as error:
         print(f"minigpt: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(75 if isinstance(error, Passing) else 2)
     except KeyboardInterrupt:
         sys.exit(130)

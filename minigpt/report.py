@@ -18,7 +18,7 @@ from pathlib import Path
 from statistics import median
 from string import Template
 
-from .config import RunConfig, UserError, from_dict, reference
+from .config import Passing, RunConfig, UserError, from_dict, reference
 from .files import write_atomic
 
 POINTS = 500
@@ -48,13 +48,13 @@ def read_json(file: Path, default):
 
 
 def refused(out: str | Path, resume: bool, error: UserError) -> None:
-    """Say in status.json that a start was a mistake, and that trying again is no use; rank 0 says it. Not in a folder
+    """Say in status.json that a start was a mistake, and if trying again is of use; rank 0 says it. Not in a folder
     of something else, and not if it holds a run that was not to be resumed, whose status is its own."""
     file = Path(out) / "status.json"
     ours = file.parent.is_dir() if resume else file.exists() and not file.with_name("config.json").exists()
     if out and ours and os.environ.get("RANK", "0") == "0":
         with suppress(OSError):
-            row = {"status": "failed", "reason": f"UserError: {error}", "retry": False}
+            row = {"status": "failed", "reason": f"UserError: {error}", "retry": isinstance(error, Passing)}
             write_atomic(file, json.dumps({**read_json(file, {}), **row}) + "\n")
 
 

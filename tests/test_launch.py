@@ -73,8 +73,8 @@ def test_the_command_again_finds_all_done_and_keeps_the_only_copy(once):
 @pytest.mark.parametrize("flags, outcome, starts", [
     (("--price", 1e7, "--max-cost", 0.001), "preempted: cost limit", 1),  # no use in going on
     (("--batch-tokens", 24 * 7), "failed: UserError: a batch of 7 sequences cannot be shared equally", 1),
-    (("--tp", 3), "a mistake in the command", 1),  # ranks that never met leave no status
-    (("--save-evry", 5), "a mistake in the command", 1),
+    (("--tp", 3), "failed: UserError: --tp 3 does not divide the 2 ranks", 1),  # found before ranks meet
+    (("--save-evry", 5), "failed: UserError: unknown flag --save-evry", 1),
 ])  # fmt: skip
 def test_what_ends_a_run_that_is_not_done(once, tmp_path, flags, outcome, starts):
     """A machine that is paid for must not go on for ever, nor idle: it says why, copies what there is, and ends."""

@@ -18,7 +18,7 @@ from pathlib import Path
 from types import ModuleType
 from urllib.parse import unquote, urlsplit
 
-from minigpt.config import UserError
+from minigpt.config import Passing, UserError
 from minigpt.files import naming, need_room, sha256, sync_folder, write_atomic
 
 HUB = "hub:"
@@ -71,8 +71,8 @@ def download(place: str, target: Path, stop: threading.Event | None = None, wait
     `wait`, 2·wait, 4·wait, … at most 60 seconds, or as long as the server asks, and gives up after TRIES failures in a
     row without progress. `stop`, once set, ends it with an InterruptedError; what has arrived stays.
 
-    UserError: no such file, a web page in its place or no permission, at once; a network that stays away; a wrong
-    checksum; a full disk.
+    UserError: no such file, a web page in its place or no permission, at once; a wrong checksum; a full disk.
+    Passing: a network that stays away.
     """
     stop = stop or threading.Event()
     if place.startswith(HUB):
@@ -93,8 +93,8 @@ def download(place: str, target: Path, stop: threading.Event | None = None, wait
             arrived = part.stat().st_size if part.exists() else 0
             failures, best = 1 if arrived > best else failures + 1, max(best, arrived)
             if failures >= TRIES:
-                raise UserError(f"{url} cannot be downloaded: {_sentence(error)} What has arrived is kept: give the "
-                                "same command again later.") from None  # fmt: skip
+                raise Passing(f"{url} cannot be downloaded: {_sentence(error)} What has arrived is kept: give the "
+                              "same command again later.") from None  # fmt: skip
             stop.wait(max(min(60.0, wait * 2 ** (failures - 1)), _asked_to_wait(error)))
     with naming(target, "write"):
         os.replace(part, target)
@@ -226,8 +226,9 @@ def _hub(place: str, verb: str) -> Iterator[ModuleType]:
     except Exception as error:
         while error.__cause__:
             error = error.__cause__
-        raise UserError(f"{place} cannot be {verb}: {_sentence(error)} Check its name, the network, and whether you "
-                        "may read it (`hf auth login`).") from None  # fmt: skip
+        kind = UserError if getattr(error, "response", None) is not None else Passing  # the server has answered
+        raise kind(f"{place} cannot be {verb}: {_sentence(error)} Check its name, the network, and whether you may "
+                   "read it (`hf auth login`).") from None  # fmt: skip
 
 
 def _from_hub(place: str, target: Path) -> dict:
