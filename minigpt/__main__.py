@@ -4,6 +4,7 @@ import difflib
 import inspect
 import json as json_
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -115,6 +116,9 @@ def print_result(run) -> None:
 def prepare(
     out: str, text: tuple[str, ...] = (), domains: tuple[str, ...] = DataConfig.domains, val_text: str = "",
     tokenizer: str = "", vocab_size: int = 4096, tokens: int = 0, workers: int = 2, import_bin: tuple[str, ...] = (),
+    languages: tuple[str, ...] = DataConfig.languages, rules: tuple[str, ...] = DataConfig.rules, classifier: str = "",
+    mask: bool = True, near: float = DataConfig.near, decontaminate: tuple[str, ...] = (), shard: str = "1/1",
+    mixture: str = "", max_epochs: float = DataConfig.max_epochs,
 ) -> int:  # fmt: skip
     """Turn text into a data folder: tokenizer, token shards, manifest. Given again, it goes on, or is done at once.
 
@@ -128,7 +132,17 @@ def prepare(
         tokens: Stop after the document that brings the training tokens (with <|endoftext|>) to this; 0: take all.
         workers: Processes.
         import_bin: Files of GPT-2 tokens to use where they are, instead of text: .bin of llm.c or of nanoGPT.
+        languages: Of a crawl (.warc, .warc.gz): the languages to keep, as codes like en; none: all.
+        rules: Of a crawl: whose rules of quality a page has to pass: gopher, c4, fineweb; none: no rules.
+        classifier: Of a crawl: a .npy file with weights of fit_quality, by which a page has to be a good one.
+        mask: Of a crawl: put <EMAIL> and so on in the place of personal data.
+        near: Of a crawl: pages at least this similar are duplicates, and the first one stays; 0: equal ones only.
+        decontaminate: Of a crawl: files of test questions; pages that hold a copy of one are left out.
+        shard: Of a crawl: only clean files I, I + N, I + 2N, ... (I/N, from 1/N to N/N); a call without joins them.
+        mixture: Shares of the training tokens by domain, like books=.5,drama=.5; the rest is left out.
+        max_epochs: How often the mixture may repeat a domain.
     """
+    from . import data_report
     from .prepare import import_bins, prepare
 
     if tokens < 0 or workers < 1:
@@ -139,8 +153,16 @@ def prepare(
                             "--text, --val-text, --tokens or another --tokenizer.")  # fmt: skip
         import_bins(import_bin, Path(out))
     else:
-        config = DataConfig(text, domains, val_text, tokenizer=tokenizer)
-        prepare(config, Path(out), vocab_size, workers, most_tokens=tokens)
+        slice_of = re.fullmatch(r"(\d+)/(\d+)", shard)
+        if not slice_of or not 1 <= int(slice_of[1]) <= int(slice_of[2]):
+            raise UserError(f"--shard {shard} is not understood: write I/N, from 1/N to N/N.")
+        config = DataConfig(text, domains, val_text, tokenizer=tokenizer, languages=languages, rules=rules, near=near,
+                            classifier=classifier, mask=mask, decontaminate=decontaminate, mixture=mixture,
+                            max_epochs=max_epochs)  # fmt: skip
+        _, manifest = prepare(config, Path(out), vocab_size, workers, most_tokens=tokens,
+                              shard=tuple(map(int, slice_of.groups())))  # fmt: skip
+        if "cleaning" in manifest:
+            print(data_report.write(Path(out)))
     return 0
 
 

@@ -100,7 +100,8 @@ class DataConfig:
     """Which text, and how it becomes tokens."""
 
     text: tuple[str, ...] = ()
-    """Files or folders to train on (.txt .md .py .html .jsonl .jsonl.gz .parquet); empty: the built-in domains."""
+    """Files or folders to train on (.txt .md .py .html .jsonl .jsonl.gz .parquet; .warc, .warc.gz of a crawl, which is
+    cleaned first); empty: the built-in domains."""
     domains: tuple[str, ...] = ("books", "drama", "speeches")
     """Built-in domains, used when no text and no data folder is given."""
     val_text: str = ""
@@ -115,6 +116,44 @@ class DataConfig:
     """How much text may be held in memory; larger corpora are streamed, with a tokenizer made from their beginning."""
     val_fraction: float = 0.05
     """Share of the documents to hold out, where there is no val_text."""
+    languages: tuple[str, ...] = ("en",)
+    """Of a crawl: the languages to keep, as codes like `en`; none: all."""
+    rules: tuple[str, ...] = ("gopher", "c4", "fineweb")
+    """Of a crawl: whose rules of quality a page has to pass."""
+    classifier: str = ""
+    """Of a crawl: a .npy file with weights of `fit_quality`, by which a page has to be a good one; empty: none."""
+    mask: bool = True
+    """Of a crawl: put <EMAIL> and so on in the place of personal data."""
+    near: float = 0.7
+    """Of a crawl: pages at least this similar are duplicates, and the first one stays; 0: equal ones only."""
+    decontaminate: tuple[str, ...] = ()
+    """Of a crawl: files of test questions; pages that hold a copy of one are left out."""
+    mixture: str = ""
+    """Shares of the training tokens by domain, like `books=.5,web=.5`; domains without one are left out."""
+    max_epochs: float = 4.0
+    """How often the mixture may repeat a domain; up to 4 times is nearly as good as new text (Muennighoff 2023)."""
+
+    def __post_init__(self):
+        if unknown := set(self.rules) - {"gopher", "c4", "fineweb"}:
+            raise UserError(f"there are no rules {sorted(unknown)[0]!r}: choose from gopher, c4, fineweb.")
+        if not 0 <= self.near <= 1:
+            raise UserError(f"--near is a similarity: above 0 and at most 1, or 0 for off, not {self.near}.")
+        if self.max_epochs <= 0:
+            raise UserError(f"--max-epochs must be above 0, not {self.max_epochs}.")
+        self.shares()
+
+    def shares(self) -> dict[str, float]:
+        """The mixture, {"books": 0.5, "web": 0.5}; a UserError if it is not one."""
+        try:
+            pairs = [part.split("=") for part in self.mixture.split(",") if self.mixture]
+            found = {name.strip(): float(share) for name, share in pairs}
+        except ValueError:
+            raise UserError(f"--mixture {self.mixture!r} is not understood: write books=.5,drama=.5.") from None
+        if pairs and (len(found) < len(pairs) or not all(share > 0 for share in found.values())):
+            raise UserError(f"--mixture {self.mixture!r} needs one share above 0 for each domain it names.")
+        if pairs and not abs(sum(found.values()) - 1) < 1e-6:
+            raise UserError(f"the shares of --mixture {self.mixture!r} add up to {sum(found.values()):g}, not to 1.")
+        return found
 
 
 @dataclass(frozen=True)

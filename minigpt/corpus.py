@@ -26,19 +26,20 @@ from contextlib import closing, suppress
 from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
-from .config import Passing, UserError
+from .config import DataConfig, Passing, UserError, from_dict
 from .files import child_environment, end_with_parent, naming, need_room, write_atomic
-from .shards import SHARD_TOKENS, ShardWriter, join_part, write_part
+from .shards import SHARD_TOKENS, STEPS, ShardWriter, join_part, write_part
 from .text.fetch import download, is_remote, remote_files
+from .text.pipeline import CRAWL, clean_file, join_files, save_statistics
 from .text.sources import Document, files_of, held_out, read_file
 from .tokenizer import Tokenizer
 
-SOURCES, JOURNAL = "sources.json", "journal.json"
+SOURCES, JOURNAL, CLEANING, UNMIXED = "sources.json", "journal.json", "cleaning", "unmixed"
 DOWNLOADERS = 2  # files fetched at the same time
 LEAST_RATIO = 0.4  # bytes of tokens a byte of text: about four and a half bytes a token, two bytes to store one
 
 
-def list_sources(text: Sequence[str], val_text: str = "") -> list[dict]:
+def list_sources(text: Sequence[str], val_text: str = "", wanted: Callable[[str], object] | None = None) -> list[dict]:
     """The files in their order, those to hold out first: {place, id, domain, bytes (0: unknown), split}.
 
     place: a path, an http(s) address or hub:owner/name@commit/path. split: "val" or "train" where there is a val_text,
@@ -50,12 +51,53 @@ def list_sources(text: Sequence[str], val_text: str = "") -> list[dict]:
         if not is_remote(path) and not os.path.exists(path):
             raise UserError(f"{path} does not exist.")
         files = remote_files(path) if is_remote(path) else (
-            (os.path.abspath(file), id, domain, file.stat().st_size) for file, id, domain in files_of(path))
+            (os.path.abspath(file), id, domain, file.stat().st_size) for file, id, domain in files_of(path, wanted))
         new = [dict(zip(("place", "id", "domain", "bytes", "split"), (*file, split))) for file in files]
         if not new:
             raise UserError(f"{path} holds no file of text.")
         found += new
     return found
+
+
+def is_crawl(path: str) -> bool:
+    """Whether this is a WARC file, here or elsewhere, or a folder that holds one: then nothing else in it is read."""
+    return bool(CRAWL.search(path)) or os.path.isdir(path) and any(files_of(path, CRAWL.search))
+
+
+def clean_crawl(folder: Path, text: Sequence[str], config: DataConfig, workers: int, shard: tuple[int, int] = (1, 1),
+                say: Callable[[str], None] = print) -> str:
+    """Take WARC files through the steps of text/pipeline.py, or go on where a killed call stopped.
+
+    shard: (i, n): only make the parts of the files i, i + n, i + 2n, …, counted from 1, in folder/cleaning/parts. What
+        others made there, in any order, or on other machines, is used by the call with (1, 1), which joins them.
+    Returns the folder with the documents that are left, by domain; folder/cleaning.json tells what each step did.
+    """
+    work = folder / CLEANING
+    made_with = work / "settings.json"
+    sources = list_sources(text, wanted=CRAWL.search)
+    names = [[source["id"], source["bytes"]] for source in sources]
+    recipe = {name: getattr(config, name) for name in ("languages", "rules", "classifier", "mask", "near",
+                                                       "decontaminate")}
+    settings = json.dumps({"files": names, **recipe}, indent=1)
+    with naming(work, "write"):
+        work.mkdir(parents=True, exist_ok=True)
+        if not made_with.exists():
+            write_atomic(made_with, settings)
+        elif made_with.read_text(encoding="utf-8") != settings:
+            raise UserError(f"{work} holds the beginnings of a data set made with other settings, or of other files: "
+                            "choose another --out, or delete it.")  # fmt: skip
+    if not ((folder / STEPS).exists() and (work / "kept").exists()):
+        todo = [i for i in range(shard[0] - 1, len(sources), shard[1]) if not _part(work, i).exists()]
+        workers = min(workers, len(todo))
+        for index, _, cleaning in _parts(work, sources, todo, workers, "clean", **recipe) if todo else ():
+            say(f"{index + 1:,} of {len(sources):,}: {sources[index]['id']}, {cleaning:.0f} s")
+        if shard == (1, 1):
+            say("looking for duplicates")
+            shutil.rmtree(work / "kept", ignore_errors=True)
+            parts = [_part(work, index) for index in range(len(sources))]
+            statistics = join_files(parts, [source["domain"] for source in sources], work / "kept", config)
+            save_statistics(folder / STEPS, statistics)
+    return str(work / "kept")
 
 
 def documents_of(folder: Path, sources: Sequence[dict]) -> Iterator[Document]:
@@ -66,7 +108,7 @@ def documents_of(folder: Path, sources: Sequence[dict]) -> Iterator[Document]:
 
 
 def tokenize_files(folder: Path, sources: list[dict], tokenizer: Tokenizer, *, val_fraction: float, split_rule: str,
-                   workers: int, most_tokens: int = 0, shard_tokens: int = SHARD_TOKENS,
+                   workers: int, most_tokens: int = 0, shard_tokens: int = SHARD_TOKENS, by_domain: bool = False,
                    say: Callable[[str], None] = print) -> dict:
     """Make `folder` a data folder out of sources, or go on where a killed call with the same arguments stopped.
 
@@ -82,7 +124,8 @@ def tokenize_files(folder: Path, sources: list[dict], tokenizer: Tokenizer, *, v
             journal = json.loads((folder / JOURNAL).read_bytes())
     first = journal["next"]
     sources = journal["sources"] + sources[first:]
-    with naming(folder, "write"), ShardWriter(folder, tokenizer, shard_tokens, journal["splits"]) as writer:
+    with naming(folder, "write"), ShardWriter(folder, tokenizer, shard_tokens, journal["splits"],
+                                                     by_domain) as writer:
 
         def wanted() -> bool:
             return not most_tokens or writer.splits["train"]["tokens"] < most_tokens
@@ -90,7 +133,8 @@ def tokenize_files(folder: Path, sources: list[dict], tokenizer: Tokenizer, *, v
         todo = takewhile(lambda _: wanted(), range(first, len(sources)))
         least = sum(source["bytes"] for source in sources[first:]) * LEAST_RATIO
         need_room(folder, min(least, most_tokens * writer.itemsize or least), "what is to come")
-        parts = _parts(folder, sources, todo, workers, shard_tokens, val_fraction)
+        parts = _parts(folder, sources, todo, workers, "tokenize", tokenizer=str(folder / "tokenizer"),
+                       shard_tokens=shard_tokens, val_fraction=val_fraction)
         with closing(parts):
             for index, downloading, tokenizing in parts:
                 source, part, record = sources[index], _part(folder, index), _record(folder, index)
@@ -123,7 +167,7 @@ def tokenize_files(folder: Path, sources: list[dict], tokenizer: Tokenizer, *, v
 
 def clean(folder: Path):
     """Remove what a finished data folder does not need."""
-    for name in ("parts", "downloads"):
+    for name in ("parts", "downloads", CLEANING, UNMIXED):
         shutil.rmtree(folder / name, ignore_errors=True)
     for file in (folder / JOURNAL, *folder.glob(".*.tmp"), *(folder / "tokenizer").glob(".*.tmp")):
         file.unlink(missing_ok=True)
@@ -146,9 +190,9 @@ def _record(folder: Path, index: int) -> Path:
 
 # ---- the queue -------------------------------------------------------------------------------------------------------
 
-def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int, shard_tokens: int,
-           val_fraction: float) -> Iterator[tuple[int, float, float]]:
-    """Make the parts of the sources named by `todo`, and yield (index, seconds of download, of tokenising) in order.
+def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int, job: str, **settings
+           ) -> Iterator[tuple[int, float, float]]:
+    """Make the parts of the sources named by `todo`, and yield (index, seconds of download, of the job) in order.
 
     At most two files a process are on their way: downloading, waiting, being tokenised, or a part that waits for its
     turn. Where there are fewer files than workers, each process encodes in several threads.
@@ -165,10 +209,10 @@ def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int,
     def make(index: int, fetching: Future) -> tuple[float, float]:
         (file, downloading), started = fetching.result(), time.perf_counter()
         need_room(folder, 2 * LEAST_RATIO * file.stat().st_size, sources[index]["place"])  # the part, and its copy
-        job = dict(sources[index], file=str(file), part=str(_part(folder, index)))
+        source = dict(sources[index], file=str(file), part=str(_part(folder, index)))
         process = idle.get()
         try:
-            _ask(process, job)
+            _ask(process, source)
         finally:
             idle.put(process)
         _downloaded(folder, index, sources[index]).unlink(missing_ok=True)
@@ -182,7 +226,7 @@ def _parts(folder: Path, sources: list[dict], todo: Iterable[int], workers: int,
 
     try:
         for _ in range(count):
-            processes.append(_worker(folder, shard_tokens, val_fraction, threads=max(1, workers // count)))
+            processes.append(_worker(job, json.dumps(settings | {"threads": max(1, workers // count)})))
             idle.put(processes[-1])
         for index in todo:
             pending.append((index, start(index)))
@@ -221,10 +265,9 @@ def _downloaded(folder: Path, index: int, source: dict) -> Path:
     return folder / "downloads" / f"{index:05d}{''.join(PurePosixPath(source['id']).suffixes[-2:])}"
 
 
-def _worker(folder: Path, shard_tokens: int, val_fraction: float, threads: int) -> subprocess.Popen:
+def _worker(job: str, settings: str) -> subprocess.Popen:
     """A process that makes parts, started as the tokenizer's are: no fork, and the caller's script is not run again."""
-    command = [sys.executable, "-P", "-c", "from minigpt.corpus import _work; _work()", str(folder / "tokenizer"),
-               str(shard_tokens), str(val_fraction), str(threads)]
+    command = [sys.executable, "-P", "-c", "from minigpt.corpus import _work; _work()", job, settings]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=child_environment(), text=True)
 
 
@@ -248,19 +291,33 @@ def _ask(process: subprocess.Popen, job: dict):
 def _work():
     """What such a process runs: a line of JSON for each part to make, a line when it is made."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too, but it is the parent that ends us
-    tokenizer, jobs = Tokenizer.load(sys.argv[1]), queue.SimpleQueue()
-    shard_tokens, val_fraction, threads = int(sys.argv[2]), float(sys.argv[3]), int(sys.argv[4])
+    prepared = {"tokenize": _tokenizing, "clean": _cleaning}[sys.argv[1]]
+    make, jobs = prepared(**json.loads(sys.argv[2])), queue.SimpleQueue()
     end_with_parent(lambda line: jobs.put(json.loads(line)))  # in the middle of a file: the next call works on the same
     while True:
         job, error = jobs.get(), ""
-
-        def is_val(document: Document) -> bool:
-            return job["split"] == "val" or (not job["split"] and held_out(document.id, val_fraction))
-
         try:
-            documents = read_file(Path(job["file"]), job["id"], job["domain"])
-            write_part(Path(job["part"]), documents, tokenizer, is_val=is_val, shard_tokens=shard_tokens,
-                       threads=threads)
+            make(job)
         except UserError as found:
             error = str(found)
         print(json.dumps({"error": error}), flush=True)
+
+
+def _tokenizing(tokenizer: str, shard_tokens: int, val_fraction: float, threads: int) -> Callable[[dict], None]:
+    """A function that makes a part of a file of text: its tokens."""
+    loaded = Tokenizer.load(tokenizer)
+
+    def make(job: dict):
+        def is_val(document: Document) -> bool:
+            return job["split"] == "val" or (not job["split"] and held_out(document.id, val_fraction))
+
+        documents = read_file(Path(job["file"]), job["id"], job["domain"])
+        write_part(Path(job["part"]), documents, loaded, is_val=is_val, shard_tokens=shard_tokens, threads=threads)
+
+    return make
+
+
+def _cleaning(threads: int, **recipe) -> Callable[[dict], None]:
+    """A function that makes a part of a WARC file: its documents; see text/pipeline.py."""
+    config = from_dict(DataConfig, recipe)
+    return lambda job: clean_file(Path(job["file"]), Path(job["part"]), config)

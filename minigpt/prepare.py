@@ -2,7 +2,7 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -10,8 +10,9 @@ from typing import Literal
 import numpy as np
 
 from .config import DataConfig, Passing, RunConfig, UserError, preset
-from .corpus import SOURCES, clean, documents_of, list_sources, tokenize_files
+from .corpus import SOURCES, UNMIXED, clean, clean_crawl, documents_of, is_crawl, list_sources, tokenize_files
 from .files import naming, sha256, write_atomic
+from .mixture import mix
 from .shards import MANIFEST, add_counts, check_tokenizer, new_splits, read_manifest, write_manifest, write_shards
 from .text.fetch import is_remote
 from .text.sources import Document, builtin, held_out, read_text, usable_domains
@@ -25,11 +26,13 @@ FEW_DOCUMENTS = 20
 
 def prepare(
     config: DataConfig, folder: Path, vocab_size: int, workers: int = 2, say: Callable[[str], None] = print,
-    most_tokens: int = 0,
-) -> tuple[Tokenizer, dict]:  # fmt: skip
+    most_tokens: int = 0, shard: tuple[int, int] = (1, 1), by_domain: bool = False,
+) -> tuple[Tokenizer | None, dict]:  # fmt: skip
     """Make `folder` a data folder: tokenizer, shards and manifest. Returns (tokenizer, manifest).
 
     most_tokens: stop after the document with which the train split reaches this size; 0: take all.
+    shard: (i, n): only clean every n-th file of a crawl, from the i-th on (see `clean_crawl`), and return (None, {}).
+    by_domain: see write_shards.
     A folder that is already finished is taken as it is, so that the same command can be run again after a crash. Files
     from the network, and files of your own with more text than `look_ahead_bytes`, go through the queue of corpus.py:
     then an unfinished folder is continued, too. The shards are the same on either way.
@@ -42,6 +45,26 @@ def prepare(
     if state == "done":
         clean(folder)
         return open_data(folder)
+    saved = folder / "tokenizer" / "tokenizer.json"
+    if config.mixture:
+        unmixed, text = folder / UNMIXED, replace(config, mixture="", max_epochs=DataConfig.max_epochs)
+        if not config.text:
+            text = replace(text, domains=tuple(config.shares()))
+        tokenizer, manifest = prepare(text, unmixed, vocab_size, workers, say, 0, shard, by_domain=True)
+        if tokenizer:
+            tokenizer.save(saved)
+            manifest = mix(unmixed, folder, tokenizer, config.shares(), config.max_epochs, most_tokens)
+            clean(folder)
+            report(manifest, say)
+        return tokenizer, manifest
+    crawls = [path for path in config.text if is_crawl(path)]
+    if shard != (1, 1) and not crawls:
+        raise UserError("--shard takes a slice of the files of a crawl, and there is none in --text.")
+    if crawls:
+        kept = clean_crawl(folder, crawls, config, workers, shard, say)
+        if shard != (1, 1):
+            return None, {}
+        config = replace(config, text=(kept, *(path for path in config.text if path not in crawls)))
     sources, cached, few = [], [], False
     if state == "begun":
         sources = json.loads((folder / SOURCES).read_bytes())
@@ -53,7 +76,6 @@ def prepare(
             sources = list_sources(config.text, config.val_text)
     if sources:
         write_atomic(folder / SOURCES, json.dumps(sources, indent=1) + "\n")
-    saved = folder / "tokenizer" / "tokenizer.json"
     if state == "begun" and saved.exists():
         tokenizer = Tokenizer.load(saved)
     elif config.tokenizer:
@@ -71,17 +93,24 @@ def prepare(
     if sources:
         del cached
         manifest = tokenize_files(folder, sources, tokenizer, val_fraction=config.val_fraction, split_rule=rule,
-                                  workers=workers, most_tokens=most_tokens, say=say)  # fmt: skip
+                                  workers=workers, most_tokens=most_tokens, by_domain=by_domain, say=say)  # fmt: skip
     else:
         documents = (part for d in chain(cached, rest or ()) for part in parts(d, config, few))
         if config.val_text:
             documents = chain(map(held, read_text([config.val_text])), documents)
         manifest = write_shards(folder, documents, tokenizer, is_val=is_held, split_rule=rule, threads=workers,
-                                most_tokens=most_tokens)  # fmt: skip
+                                most_tokens=most_tokens, by_domain=by_domain)  # fmt: skip
+    if crawls:
+        clean(folder)
+    report(manifest, say)
+    return tokenizer, manifest
+
+
+def report(manifest: dict, say: Callable[[str], None]) -> None:
+    """Say how much text there is."""
     for name, counts in manifest["splits"].items():
         size = f"{counts['bytes'] / 1e6:.1f} MB, {counts['tokens']:,} tokens"
         say(f"{name:>5}: {counts['documents']:,} documents, {size}")
-    return tokenizer, manifest
 
 
 def begin(folder: Path, settings: dict) -> Literal["new", "begun", "done"]:

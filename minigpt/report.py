@@ -373,10 +373,14 @@ def page(log: Log) -> str:
         "Bits per byte of held-out text": held_out, "Training": training, "By domain": domains,
         "What it writes": samples, "Set-up": set_up, "What next": what_next,
     }  # fmt: skip
-    body = "\n".join(f"<section><h2>{title}</h2>{make(log)}</section>" for title, make in sections.items())
-    # report_page.html has a policy that lets the browser itself see to it that nothing is loaded from anywhere
+    return fill_page(log.folder, f"run {when}", introduction(log), {name: make(log) for name, make in sections.items()})
+
+
+def fill_page(folder: Path, what: str, introduction: str, sections: dict[str, str]) -> str:
+    """The page of HTML about a folder, from {title: HTML}. Its policy has the browser load nothing from anywhere."""
+    body = "\n".join(f"<section><h2>{title}</h2>{content}</section>" for title, content in sections.items())
     page = Template(Path(__file__).with_name("report_page.html").read_text(encoding="utf-8"))
-    return page.substitute(name=escape(log.folder.resolve().name), when=when, introduction=introduction(log), body=body)
+    return page.substitute(name=escape(folder.resolve().name), what=what, introduction=introduction, body=body)
 
 
 def write(folder: Path) -> Path:

@@ -43,6 +43,7 @@ from .files import cache_folder, naming, sha256, sync_folder, write_atomic
 
 VERSION = 1
 MANIFEST = "manifest.json"
+STEPS = "cleaning.json"  # what the steps of text/pipeline.py did, where there was a crawl; in the manifest, too
 COUNTS = ("documents", "tokens", "bytes")  # what the manifest counts, for a split, a domain of it and a shard
 SHARD_TOKENS = 100_000_000
 IGNORE = -100  # the target that the loss leaves out
@@ -54,7 +55,8 @@ OPEN_FILES = 64  # each mapped shard holds a file descriptor, and a process ofte
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 def write_shards(folder, documents: Iterable, tokenizer, *, is_val: Callable[..., bool], split_rule: str = "",
-                 shard_tokens: int = SHARD_TOKENS, threads: int = 2, most_tokens: int = 0) -> dict:
+                 shard_tokens: int = SHARD_TOKENS, threads: int = 2, most_tokens: int = 0, by_domain: bool = False
+                 ) -> dict:
     """Tokenize documents into shards; returns the manifest, which is written last: a folder without one is unfinished.
 
     documents: objects with `.domain` and `.text`, read once, never more than a batch of them in memory. Documents
@@ -64,6 +66,7 @@ def write_shards(folder, documents: Iterable, tokenizer, *, is_val: Callable[...
     shard_tokens: a shard is closed after the document that reaches this size. A document that is itself larger is
         stored in pieces of this size, each after its own <|endoftext|>, so that no byte of it goes unpredicted.
     most_tokens: stop after the document with which the train split reaches this size; 0: never.
+    by_domain: training shards hold one domain each, too.
 
     The manifest: version, dtype, vocab_size, eot, tokenizer (hash), split_rule, and for each of splits.train and
     splits.val: documents, tokens (with <|endoftext|>), bytes (of text), the same three for each of `domains`, and
@@ -73,7 +76,7 @@ def write_shards(folder, documents: Iterable, tokenizer, *, is_val: Callable[...
     folder = Path(folder)
     if (folder / MANIFEST).exists():
         raise UserError(f"{folder} already holds a data set: choose another folder, or delete this one first.")
-    with naming(folder, "write"), ShardWriter(folder, tokenizer, shard_tokens) as writer:
+    with naming(folder, "write"), ShardWriter(folder, tokenizer, shard_tokens, by_domain=by_domain) as writer:
         for document, piece, is_first in _pieces(documents, tokenizer, threads, shard_tokens - 1):
             if most_tokens and is_first and writer.splits["train"]["tokens"] >= most_tokens:
                 break
@@ -91,8 +94,9 @@ class ShardWriter:
         writer = ShardWriter(folder, tokenizer, 10**8, splits)      # the open shards are cut to the size noted there
     """
 
-    def __init__(self, folder: Path, tokenizer, shard_tokens: int, splits: dict | None = None):
-        self.folder, self.tokenizer, self.shard_tokens = folder, tokenizer, shard_tokens
+    def __init__(self, folder: Path, tokenizer, shard_tokens: int, splits: dict | None = None,
+                 by_domain: bool = False):
+        self.folder, self.tokenizer, self.shard_tokens, self.by_domain = folder, tokenizer, shard_tokens, by_domain
         self.splits = splits or new_splits()
         self.itemsize = _stored(tokenizer).itemsize
         self.writing = {}  # (split, domain) -> the shard being written there: its file and its entry in the manifest
@@ -112,14 +116,14 @@ class ShardWriter:
 
     def room(self, split: str, domain: str) -> int:
         """How many more tokens fill the shard that `put` would write to."""
-        open_shard = self.writing.get(_stream(split, domain))
+        open_shard = self.writing.get(self._stream(split, domain))
         return self.shard_tokens - (open_shard[1]["tokens"] if open_shard else 0)
 
     def put(self, split: str, domain: str, data: BinaryIO, counts: Sequence[int]):
         """Append the next tokens of `data`, which belong in one shard; counts: (documents, tokens, bytes of text)."""
-        stream, table = _stream(split, domain), self.splits[split]
+        stream, table = self._stream(split, domain), self.splits[split]
         if stream not in self.writing:
-            entry = {"file": f"{split}_{len(table['shards']):05d}.bin"} | ({"domain": domain} if split == "val" else {})
+            entry = {"file": f"{split}_{len(table['shards']):05d}.bin"} | ({"domain": domain} if stream[1] else {})
             table["shards"].append(entry)
             self.writing[stream] = open(self._temporary(entry), "wb"), entry
         file, entry = self.writing[stream]
@@ -138,12 +142,12 @@ class ShardWriter:
             file.flush()
             os.fsync(file.fileno())
 
-    def finish(self, split_rule: str) -> dict:
-        """Close all shards and write the manifest; returns it."""
+    def finish(self, split_rule: str, **more) -> dict:
+        """Close all shards and write the manifest, with whatever else it is to say; returns it."""
         for stream in list(self.writing):
             self._close(stream)
         sync_folder(self.folder)
-        return write_manifest(self.folder, self.splits, self.tokenizer, split_rule)
+        return write_manifest(self.folder, self.splits, self.tokenizer, split_rule, **more)
 
     def _temporary(self, entry: dict) -> Path:
         return self.folder / f".{entry['file']}.tmp"
@@ -165,7 +169,10 @@ class ShardWriter:
         file = open(path, "r+b")
         file.truncate(entry["tokens"] * self.itemsize)
         file.seek(0, os.SEEK_END)
-        self.writing[_stream(split, entry.get("domain", ""))] = file, entry
+        self.writing[self._stream(split, entry.get("domain", ""))] = file, entry
+
+    def _stream(self, split: str, domain: str) -> tuple[str, str]:
+        return split, domain if split == "val" or self.by_domain else ""
 
 
 def new_splits() -> dict:
@@ -179,12 +186,15 @@ def add_counts(split: dict, domain: str, shard: dict, counts: Sequence[int]):
         part |= {key: part.get(key, 0) + count for key, count in zip(COUNTS, counts)}
 
 
-def write_manifest(folder: Path, splits: dict, tokenizer, split_rule: str) -> dict:
+def write_manifest(folder: Path, splits: dict, tokenizer, split_rule: str, **more) -> dict:
     """The last file of a data folder; UserError if there is nothing in the splits."""
     if not splits["train"]["tokens"] + splits["val"]["tokens"]:
         raise UserError(f"there is no text to write into {folder}: every document is empty.")
     manifest = {"version": VERSION, "dtype": _dtype(tokenizer.vocab_size), "vocab_size": tokenizer.vocab_size,
-                "eot": tokenizer.eot, "tokenizer": tokenizer.hash, "split_rule": split_rule, "splits": splits}
+                "eot": tokenizer.eot, "tokenizer": tokenizer.hash, "split_rule": split_rule, "splits": splits} | more
+    if (folder / STEPS).exists():
+        steps = json.loads((folder / STEPS).read_bytes())
+        manifest["cleaning"] = {name: step | {"samples": {}} for name, step in steps.items()}
     with naming(folder / MANIFEST, "write"):
         write_atomic(folder / MANIFEST, json.dumps(manifest, indent=1) + "\n")
     return manifest
@@ -242,10 +252,6 @@ def _as_stored(piece: np.ndarray, is_first: bool, tokenizer) -> tuple[bytes, lis
     data = np.empty(1 + len(piece), _stored(tokenizer))
     data[0], data[1:] = tokenizer.eot, piece
     return data.tobytes(), [int(is_first), len(data), int(tokenizer.token_bytes[piece].sum())]
-
-
-def _stream(split: str, domain: str) -> tuple[str, str]:
-    return split, domain if split == "val" else ""
 
 
 def _pieces(documents, tokenizer, threads: int, most: int) -> Iterator[tuple]:

@@ -14,15 +14,15 @@ PACKAGE = ROOT / "minigpt"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
 # from the ground up: a module imports only from those before it
-FLOOR = """config files text.fetch text.sources text.world text.pages text.crawl text.steps text.words text.dedup
-           text.quality text.privacy text.contamination tokenizer shards corpus prepare model optim precision
-           accounting parallel checkpoint export sampling speculative constrained batching moe evaluate probes report
-           mirror follow train preflight bench classroom.console classroom.lessons classroom.journal classroom.bank
-           classroom.compare classroom.learner classroom.check classroom.proof classroom.grade classroom.hints
-           classroom.capstone classroom.review classroom.ready classroom.progress classroom.viz classroom.lens_view
-           classroom.sampling_view classroom.rope_view classroom.depends classroom.shelf classroom.exhibits
-           classroom.museum classroom.speedrun classroom.ladder classroom.ranks classroom.build classroom.doctor
-           __main__""".split()
+FLOOR = """config files text.fetch text.sources text.world text.steps text.pages text.crawl text.words text.dedup
+           text.quality text.privacy text.contamination text.pipeline tokenizer shards mixture corpus prepare model
+           optim precision accounting parallel checkpoint export sampling speculative constrained batching moe
+           evaluate probes report data_report mirror follow train preflight bench classroom.console classroom.lessons
+           classroom.journal classroom.bank classroom.compare classroom.learner classroom.check classroom.proof
+           classroom.grade classroom.hints classroom.capstone classroom.review classroom.ready classroom.progress
+           classroom.viz classroom.lens_view classroom.sampling_view classroom.rope_view classroom.depends
+           classroom.shelf classroom.exhibits classroom.museum classroom.speedrun classroom.ladder classroom.ranks
+           classroom.build classroom.doctor __main__""".split()
 
 
 AROUND_A_RUN = {"mirror", "follow", "preflight"}  # processes of their own, which nobody reads to learn how one trains

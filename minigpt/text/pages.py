@@ -1,12 +1,9 @@
 """From a crawl's WARC files to text: read, decode, mend, extract, identify. Each step takes a stream and returns one.
 
-    from collections import Counter
-    counts = Counter()
-    pages = mend(read_warc(["crawl/"], counts), counts)
-    documents = in_languages(extract(pages, counts), {"en"}, counts)
+    read, mended, extracted, kept = (Statistics() for _ in range(4))
+    pages = mend(read_warc(["crawl/"], read), mended)
+    documents = in_languages(extract(pages, extracted), {"en"}, kept)
 
-`counts` is the step's statistics: how many it saw, changed and passed over, under keys that begin with the step's name
-("read.pages", "read.broken", "extract.empty", "language.de"). Streams of several processes add up: `Counter + Counter`.
 What others wrote does the hard parts: warcio (records), trafilatura (main text; Barbaresi 2021), ftfy (encodings; Speer
 2019), py3langid (languages; after Lui and Baldwin 2012). Whatever a page holds, a step goes on to the next one.
 """
@@ -15,9 +12,8 @@ import logging
 import mmap
 import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from hashlib import sha256
 from itertools import chain
 from pathlib import Path
@@ -25,8 +21,10 @@ from typing import NamedTuple
 
 from ..config import UserError
 from .sources import Document
+from .steps import Statistics, filtered
 
 LIMIT = 4 << 20  # bytes of a page that are read: what comes after is no prose (Common Crawl's own limit is near)
+MOST_TAGS = 40_000  # of a page that are looked at: trafilatura's time grows with their square
 GZIP, WARC = b"\x1f\x8b\x08", b"WARC/"
 SEEN = 500  # characters by which a language is told: more changes no answer and costs time
 
@@ -37,7 +35,8 @@ class Page(NamedTuple):
     id: str
     """Address and the first eight digits of the record's id: "https://willow-post.example/a#3f2a91c0"."""
     url: str
-    html: str
+    text: str
+    """Its HTML."""
     charset: str
     """By which the bytes were decoded."""
 
@@ -45,14 +44,14 @@ class Page(NamedTuple):
 # ---- reading --------------------------------------------------------------------------------------------------------
 
 
-def read_warc(paths: Iterable[str | Path], counts: Counter) -> Iterator[Page]:
+def read_warc(paths: Iterable[str | Path], statistics: Statistics) -> Iterator[Page]:
     """The HTML pages of .warc and .warc.gz files, or of folders of them, in order; other records are passed over.
 
-    counts: read.pages, read.bytes (of pages), and what was not as it should be: read.broken (stretches of a file that
-    are no record: reading goes on at the next one), read.other (images, errors, redirects), read.capped (pages over
-    LIMIT bytes, cut there), read.nul (pages with NUL bytes, which are dropped), read.charset (pages whose header names
-    another encoding than the one that fits), read.repeated (ids seen before, which get "#2"). Ids are remembered, 100
-    bytes a page. Raises UserError for a path that is not there, or a file without a single record.
+    Bytes are those received. Removed: "no page" (images, errors, redirects). counts, of what was not as it should be:
+    broken (stretches of a file that are no record: reading goes on at the next one), capped (pages over LIMIT bytes,
+    cut there), nul (pages with NUL bytes, which are dropped), charset (pages whose header names another encoding than
+    the one that fits), repeated (ids seen before, which get "#2"). Ids are remembered, 100 bytes a page. Raises
+    UserError for a path that is not there, or a file without a single record.
     """
     files = [file for path in map(Path, paths) for file in (
         sorted(f for f in path.iterdir() if f.name.endswith((".warc", ".warc.gz"))) if path.is_dir() else [path])]
@@ -60,23 +59,26 @@ def read_warc(paths: Iterable[str | Path], counts: Counter) -> Iterator[Page]:
         raise UserError(f"{missing[0]} does not exist.")
     if not files:
         raise UserError("there is no .warc or .warc.gz file to read.")
-    return _pages(files, counts)
+    return _pages(files, statistics)
 
 
-def _pages(files: list[Path], counts: Counter) -> Iterator[Page]:
-    seen = Counter()
+def _pages(files: list[Path], statistics: Statistics) -> Iterator[Page]:
+    seen: dict[int, int] = {}
     for file in files:
-        for url, record, payload, declared in _responses(file, counts):
+        for url, record, payload, declared in _responses(file, statistics):
             html, charset = decode(payload, declared)
             id = f"{url}#{record[9:17] if record else sha256(payload).hexdigest()[:8]}"
-            seen[key := hash(id)] += 1
-            counts.update({"read.pages": 1, "read.bytes": len(payload), "read.nul": "\0" in html,
-                           "read.charset": bool(declared) and _codec(declared) != charset and not html.isascii(),
-                           "read.repeated": seen[key] > 1})
+            seen[key] = seen.get(key := hash(id), 0) + 1
+            statistics.saw(len(payload))
+            statistics.kept += 1
+            statistics.kept_bytes += len(payload)
+            statistics.counts.update({
+                "nul": "\0" in html, "repeated": seen[key] > 1,
+                "charset": bool(declared) and _codec(declared) != charset and not html.isascii()})
             yield Page(id if seen[key] == 1 else f"{id}#{seen[key]}", url, html.replace("\0", ""), charset)
 
 
-def _responses(path: Path, counts: Counter) -> Iterator[tuple[str, str, bytes, str]]:
+def _responses(path: Path, statistics: Statistics) -> Iterator[tuple[str, str, bytes, str]]:
     """(url, record id, payload, declared charset) of every page of a file, whatever else is in it."""
     from warcio.archiveiterator import WARCIterator
 
@@ -101,11 +103,11 @@ def _responses(path: Path, counts: Counter) -> Iterator[tuple[str, str, bytes, s
                     last, page, begin = record, None, records.offset
                     if record:
                         any_record = True
-                        page = _response(record, counts)
+                        page = _response(record, statistics)
                 start = member.end if member else size
             # other people's code on damaged bytes: the kind of error is anybody's guess, and the answer always the same
             except Exception as error:
-                counts["read.broken"] += 1
+                statistics.counts["broken"] += 1
                 if page and _whole(last, records) and (last.digest_checker.passed or not member):
                     yield page  # what broke came after it
                 if not member:
@@ -162,17 +164,17 @@ def _next_record(data: mmap.mmap, start: int) -> int:
     return -1
 
 
-def _response(record, counts: Counter) -> tuple[str, str, bytes, str] | None:
+def _response(record, statistics: Statistics) -> tuple[str, str, bytes, str] | None:
     headers = record.http_headers
     if record.rec_type != "response" or headers is None:
         return None
     kind, _, parameters = (headers.get_header("Content-Type") or "text/html").partition(";")
     url = record.rec_headers.get_header("WARC-Target-URI") or ""
     if headers.get_statuscode() != "200" or kind.strip().lower() not in ("text/html", "application/xhtml+xml"):
-        counts["read.other"] += 1
+        statistics.remove("no page", 0)
         return None
     payload = record.content_stream().read(LIMIT + 1)
-    counts["read.capped"] += len(payload) > LIMIT
+    statistics.counts["capped"] += len(payload) > LIMIT
     charset = re.search(r"(?i)charset\s*=\s*[\"']?([\w.:-]+)", parameters)
     id = (record.rec_headers.get_header("WARC-Record-ID") or "").strip("<>")
     return url, id if id.startswith("urn:uuid:") else "", payload[:LIMIT], charset[1] if charset else ""
@@ -217,12 +219,14 @@ def decode(payload: bytes, declared: str = "") -> tuple[str, str]:
     return payload.decode("cp1252", "replace"), "cp1252"
 
 
-def mend(pages: Iterable[Page], counts: Counter) -> Iterator[Page]:
-    """Undo UTF-8 read as something else and written again ("naÃ¯ve"). counts: mend.pages, mend.lines, mend.changed."""
-    for page in pages:
-        html, lines = mend_text(page.html)
-        counts.update({"mend.pages": 1, "mend.lines": lines, "mend.changed": lines > 0})
-        yield page._replace(html=html)
+def mend(pages: Iterable[Page], statistics: Statistics) -> Iterator[Page]:
+    """Undo UTF-8 read as something else and written again ("naÃ¯ve"). counts: lines."""
+    def judge(page: Page) -> Page:
+        text, lines = mend_text(page.text)
+        statistics.counts["lines"] += lines
+        return page._replace(text=text)
+
+    return filtered(pages, judge, statistics)
 
 
 def mend_text(text: str) -> tuple[str, int]:
@@ -245,10 +249,46 @@ def mend_text(text: str) -> tuple[str, int]:
 # ---- main text ------------------------------------------------------------------------------------------------------
 
 
+def by_attributes(xpath):
+    """A function tree -> elements that answers like a compiled `xpath` (lxml) whose conditions are about an element's
+    own tag and attributes, such as .//div[contains(@class, 'menu')], but asks it once for all elements alike.
+
+    Pages repeat few of them, and a condition is slow. Where there is a question about what lies below, too, as in
+    [not(.//h1)], the expression is asked itself, once an element alone fulfils it. A position, [1], is left out.
+    """
+    from lxml.etree import Element, SubElement
+
+    names, below = set(re.findall(r"@([\w-]+)", xpath.path)), xpath.path.count(".//") > 1
+    tags = re.findall(r"(?:self::|\.//)(\w+)", xpath.path) or ["*"]
+
+    @lru_cache(1 << 15)
+    def fulfils(tag: str, attributes: tuple[tuple[str, str], ...]) -> bool:
+        alone = Element("parent")
+        child = SubElement(alone, tag if re.fullmatch(r"\w+", tag) else "other")
+        for name, value in attributes:  # in this order: some conditions look at the first only
+            child.set(name, re.sub(r"[\x00-\x08\x0b-\x1f\ufffe\uffff\ud800-\udfff]", "", value))
+        return bool(xpath(alone))
+
+    def find(tree):
+        found = [element for element in tree.iterdescendants(*tags) if fulfils(
+            element.tag, tuple([item for item in element.items() if item[0] in names]))]
+        return xpath(tree) if found and below else found
+
+    find.xpath = xpath
+    return find
+
+
 @cache
 def _options():
+    """What trafilatura is asked for. It is made twice as fast on the way, with the same answers: see by_attributes."""
+    from lxml import etree, html
+    from trafilatura import utils, xpaths
     from trafilatura.settings import Extractor
 
+    utils.HTML_PARSER.set_element_class_lookup(etree.ElementDefaultClassLookup(element=html.HtmlElement))
+    for slow in (xpaths.BODY_XPATH, xpaths.OVERALL_DISCARD_XPATH, xpaths.RAW_TREE_PRUNE_XPATH,
+                 xpaths.REMOVE_COMMENTS_AND_LISTS_XPATH):
+        slow[:] = map(by_attributes, slow)
     logging.getLogger("trafilatura").setLevel(logging.CRITICAL)  # a page without text is a count here, not an error
     # fast: without a second opinion of other extractors, half of the time for a hundredth of the text
     return Extractor(fast=True, comments=False, recall=True)
@@ -258,27 +298,24 @@ def main_text(html: str) -> str:
     """What the page is about, paragraph a line, without navigation, banners and comments; "" where there is nothing."""
     from trafilatura import extract as trafilatura_extract
 
+    if html.count("<") > MOST_TAGS:
+        html = "<".join(html.split("<", MOST_TAGS)[:MOST_TAGS])
     return trafilatura_extract(html, options=_options()) or ""
 
 
-def extract(pages: Iterable[Page], counts: Counter, how: Callable[[str], str] = main_text) -> Iterator[Document]:
+def extract(pages: Iterable[Page], statistics: Statistics, how: Callable[[str], str] = main_text) -> Iterator[Document]:
     """Documents of domain "web": the main text of each page, or what else `how` makes of its HTML (`visible_text`).
 
-    counts: extract.pages, extract.empty (no text found: passed over), extract.failed (nesting or markup that the
-    extractor gave up on: passed over), extract.characters.
+    Removed: "no text", and "nesting or markup" that the extractor gave up on.
     """
-    for page in pages:
-        counts["extract.pages"] += 1
+    def judge(page: Page) -> Document | str:
         try:
-            text = how(page.html)
+            text = how(page.text)
         except Exception:  # as above: a parser met something that its author did not think of
-            counts["extract.failed"] += 1
-            continue
-        counts["extract.characters"] += len(text)
-        if text.strip():
-            yield Document(page.id, "web", text)
-        else:
-            counts["extract.empty"] += 1
+            return "nesting or markup"
+        return Document(page.id, "web", text) if text.strip() else "no text"
+
+    return filtered(pages, judge, statistics)
 
 
 # ---- language -------------------------------------------------------------------------------------------------------
@@ -300,11 +337,14 @@ def language_of(text: str) -> tuple[str, float]:
     return _identifier().classify(text[:SEEN])
 
 
-def in_languages(documents: Iterable[Document], languages: Collection[str], counts: Counter, least: float = 0.0
+def in_languages(documents: Iterable[Document], languages: Collection[str], statistics: Statistics, least: float = 0.0
                  ) -> Iterator[Document]:
-    """The documents in one of `languages`, of which the identifier is at least so sure. counts: language.<code>."""
-    for document in documents:
+    """The documents in one of `languages`, of which the identifier is at least so sure. Removed: "language de"…"""
+    if unknown := set(languages) - set(_identifier().nb_classes):
+        raise UserError(f"languages have codes like en or de; {sorted(unknown)[0]!r} is none that can be told.")
+
+    def judge(document: Document) -> Document | str:
         code, confidence = language_of(document.text)
-        counts[f"language.{code}"] += 1
-        if code in languages and confidence >= least:
-            yield document
+        return document if code in languages and confidence >= least else f"language {code}"
+
+    return filtered(documents, judge, statistics)

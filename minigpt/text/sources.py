@@ -295,10 +295,11 @@ def _read_path(path: str) -> Iterator[Document]:
         raise UserError(f"{path} is empty or holds no text: give text, or a folder with {' '.join(_READERS)} files.")
 
 
-def files_of(path: str) -> Iterator[tuple[Path, str, str]]:
-    """(file, id, domain) of a file that you name, or of each file in a folder that has a reader; see read_text."""
+def files_of(path: str, wanted: Callable[[str], object] | None = None) -> Iterator[tuple[Path, str, str]]:
+    """(file, id, domain) of a file that you name, or of each file in a folder that is `wanted` by its name, else that
+    has a reader; see read_text."""
     root, name = Path(path), os.path.basename(os.path.abspath(path))
-    for file in _walk(root) if root.is_dir() else [root]:
+    for file in _walk(root, wanted or _reader) if root.is_dir() else [root]:
         inside = file.relative_to(root).parts  # () for a file named by itself
         domain = inside[0] if len(inside) > 1 else name if inside else Path(re.sub(r"(?i)\.gz$", "", name)).stem
         yield file, "/".join((name, *inside)), domain
@@ -315,10 +316,10 @@ def read_file(file: Path, id: str, domain: str) -> Iterator[Document]:
         raise UserError(f"{file} cannot be read, or is damaged ({error}).") from None
 
 
-def _walk(root: Path) -> Iterator[Path]:
+def _walk(root: Path, wanted: Callable[[str], object]) -> Iterator[Path]:
     for folder, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(files) if not name.startswith(".") and _reader(name))
+        yield from (Path(folder, name) for name in sorted(files) if not name.startswith(".") and wanted(name))
 
 
 def _blocks(path: Path) -> Iterator[str]:

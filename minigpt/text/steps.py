@@ -36,6 +36,16 @@ class Statistics:
         for reason, samples in other.samples.items():
             self.samples[reason] = heapq.nsmallest(SAMPLES, self.samples.get(reason, []) + samples)
 
+    def saw(self, size: int) -> None:
+        self.documents += 1
+        self.bytes += size
+
+    def remove(self, reason: str, size: int) -> None:
+        """Count a document of `size` bytes that has to go and was not counted before."""
+        self.saw(size)
+        self.removed[reason] += 1
+        self.removed_bytes[reason] += size
+
     def sample(self, reason: str, id: str, text: str) -> None:
         """Remember a document, if it is among the chosen."""
         entry = [hashlib.sha256(id.encode("utf-8", "surrogatepass")).hexdigest()[:16], id, text[:EXCERPT]]
@@ -56,14 +66,12 @@ def filtered(
     """The documents that `judge` keeps. It returns the document, changed or not, or the reason why it has to go."""
     for document in documents:
         size = len(document.text.encode("utf-8", "surrogatepass"))
-        statistics.documents += 1
-        statistics.bytes += size
         verdict = judge(document)
         if isinstance(verdict, str):
-            statistics.removed[verdict] += 1
-            statistics.removed_bytes[verdict] += size
+            statistics.remove(verdict, size)
             statistics.sample(verdict, document.id, document.text)
             continue
+        statistics.saw(size)
         statistics.kept += 1
         if verdict.text != document.text:
             statistics.changed += 1
