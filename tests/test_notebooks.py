@@ -292,6 +292,12 @@ def test_a_lesson_is_stale_when_a_module_that_it_imports_has_changed(course, tmp
     assert made_from("x = 2", tmp_path / "minigpt/optim.py") == first
 
 
+def test_what_a_crawl_needs_makes_only_its_lessons_stale():
+    assert not depends.closure("train") & depends.BESIDE and {"model", "corpus"} <= depends.closure("train")
+    assert {"text.pages", "text.dedup"} <= depends.closure("text.pipeline")
+    assert all(depends.module_path(name).exists() for name in depends.BESIDE)
+
+
 @pytest.mark.parametrize("code, names", [
     ("from minigpt import GPT, train_bpe as t, config", {"model", "tokenizer", "config"}),
     ("from minigpt.text.sources import read_text", {"text.sources"}),

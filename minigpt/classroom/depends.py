@@ -17,6 +17,9 @@ VIEWS = "classroom.lens_view", "classroom.rope_view", "classroom.sampling_view"
 SHELF = "classroom.shelf", "classroom.ladder", "classroom.museum", "classroom.exhibits", "classroom.speedrun"
 SEEN = "classroom.viz", *VIEWS, *SHELF, "classroom.capstone", "classroom.ranks"
 """The parts of the classroom that outputs depend on: pictures and views, and what is taken off the shelf."""
+BESIDE = {"text.pipeline", "text.fetch", "mirror"}
+"""What only a crawl, the network or a far disk needs. Training imports it, and no lesson passes through it that does not
+import it by itself."""
 
 
 def modules(source: str, name: str = "") -> set[str]:
@@ -43,14 +46,15 @@ def modules(source: str, name: str = "") -> set[str]:
 
 
 def closure(name: str) -> set[str]:
-    """A module of minigpt and all that it imports, directly or not, also inside functions.
+    """A module of minigpt and all that it imports, directly or not, also inside functions; but for BESIDE.
 
     Example: closure("shards") -> {"shards", "config", "files"}
     """
     found, todo = set(), {name}
     while todo:
         found |= todo
-        todo = {other for name in todo for other in modules(module_path(name).read_text("utf-8"), name)} - found
+        todo = {other for name in todo for other in modules(module_path(name).read_text("utf-8"), name)}
+        todo -= found | BESIDE
     return found
 
 
