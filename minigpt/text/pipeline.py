@@ -179,11 +179,7 @@ def load_weights(path: Path) -> np.ndarray:
 
 def read_questions(paths: Sequence[str]) -> Iterator[str]:
     """The texts of test questions: every string in the lines of a .jsonl file, whatever it is called, or the
-    paragraphs of another file.
-
-    >>> list(strings({"question": "Who?", "options": ["I", "you"], "answer": 1}))
-    ['Who?', 'I', 'you']
-    """
+    paragraphs of another file."""
     for path in paths:
         if not path.endswith(".jsonl"):
             for document in read_text([path]):
@@ -198,7 +194,11 @@ def read_questions(paths: Sequence[str]) -> Iterator[str]:
 
 
 def strings(value) -> Iterator[str]:
-    """The strings inside a JSON value."""
+    """The strings inside a JSON value.
+
+    >>> list(strings({"question": "Who?", "options": ["I", "you"], "answer": 1}))
+    ['Who?', 'I', 'you']
+    """
     if isinstance(value, str):
         yield value
     elif isinstance(value, (list, dict)):
