@@ -162,7 +162,7 @@ def prepare(
         _, manifest = prepare(config, Path(out), vocab_size, workers, most_tokens=tokens,
                               shard=tuple(map(int, slice_of.groups())))  # fmt: skip
         if "cleaning" in manifest:
-            print(data_report.write(Path(out)))
+            print(data_report.write_data_report(Path(out)))
     return 0
 
 

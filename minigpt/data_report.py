@@ -10,7 +10,7 @@ from .shards import STEPS, read_manifest
 from .text.steps import Statistics
 
 
-def write(folder: Path) -> Path:
+def write_data_report(folder: Path) -> Path:
     """(Re)write the report of a data folder that was made of a crawl. Returns the file."""
     manifest = read_manifest(folder)
     steps = {name: Statistics.from_json(fields) for name, fields in json.loads((folder / STEPS).read_bytes()).items()}
@@ -43,7 +43,7 @@ def step_by_step(steps: dict[str, Statistics]) -> str:
                  for reason, count in step.removed.most_common()]
         noted = {"changed": step.changed} | {key: n for key, n in step.counts.items() if not key.startswith("item ")}
         rows += [("", f"noted: {key}", count, "") for key, count in noted.items() if count]
-    return figure("What is left behind each step", words, bar_chart, kept) + table(
+    return figure("What is left behind each step", words, bar_chart, kept) + table_of(
         ("step", "what", "documents", "bytes"), rows)
 
 
@@ -53,10 +53,10 @@ def by_domain(manifest: dict) -> str:
     rows = [(name, split, counts["documents"], counts["bytes"], counts["tokens"],
              f"{mixture[name]['epochs']:.2f}" if split == "train" and name in mixture else "")
             for split, part in manifest["splits"].items() for name, counts in part["domains"].items()]  # fmt: skip
-    return table(("domain", "split", "documents", "bytes", "tokens", "epochs"), rows)
+    return table_of(("domain", "split", "documents", "bytes", "tokens", "epochs"), rows)
 
 
-def table(heads, rows) -> str:
+def table_of(heads, rows) -> str:
     """Rows of text and numbers as HTML."""
     cells = ["".join(f'<td class="number">{cell:,}</td>' if isinstance(cell, int) else f"<td>{escape(cell)}</td>"
                      for cell in row) for row in rows]

@@ -178,7 +178,7 @@ def test_samples_cannot_break_the_page(made, tmp_path):
     steps = json.loads((made / "cleaning.json").read_text())
     steps["kept"]["samples"] = {"<b>": [["0", "<script>x</script>", "</pre><img src=x onerror=alert(1)>\0"]]}
     (tmp_path / "data/cleaning.json").write_text(json.dumps(steps))
-    text = data_report.write(tmp_path / "data").read_text("utf-8")
+    text = data_report.write_data_report(tmp_path / "data").read_text("utf-8")
     assert "<img" not in text and "<script>x" not in text and "\0" not in text
 
 
@@ -189,7 +189,7 @@ def in_one_process(folder, config):
     """The documents that are left, by the steps one after the other over all files at once, in memory."""
     statistics = {}
     stream = pages.read_warc([folder], Statistics())
-    first = list(pipeline.run(stream, pipeline.of_each_page(config), statistics))
+    first = list(pipeline.pass_through(stream, pipeline.of_each_page(config), statistics))
     unequal = list(drop_exact(first, Statistics()))
     groups = find_duplicates(signatures(d.text for d in unequal), config.near)
     items = index_items(list(pipeline.read_questions(config.decontaminate)))

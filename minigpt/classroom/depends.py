@@ -18,7 +18,7 @@ SHELF = "classroom.shelf", "classroom.ladder", "classroom.museum", "classroom.ex
 SEEN = "classroom.viz", *VIEWS, *SHELF, "classroom.capstone", "classroom.ranks"
 """The parts of the classroom that outputs depend on: pictures and views, and what is taken off the shelf."""
 BESIDE = {"text.pipeline", "text.fetch", "mirror"}
-"""What only a crawl, the network or a far disk needs. Training imports it, and no lesson passes through it that does not
+"""What only a crawl, the network or a far disk needs. Training imports it, but no lesson comes by there that does not
 import it by itself."""
 
 

@@ -77,7 +77,7 @@ def of_all_documents(config: DataConfig, compared: np.ndarray) -> list[Step]:
     return [step for wanted, step in steps if wanted]
 
 
-def run(stream: Iterable, steps: Sequence[Step], statistics: dict[str, Statistics]) -> Iterator:
+def pass_through(stream: Iterable, steps: Sequence[Step], statistics: dict[str, Statistics]) -> Iterator:
     """The stream behind the last of the steps; `statistics` gets an entry for each."""
     for step in steps:
         stream = step.run(stream, statistics.setdefault(step.name, Statistics()))
@@ -99,7 +99,7 @@ def look_at(documents: Iterable[Document], statistics: Statistics) -> Iterator[D
 def clean_file(file: Path, part: Path, config: DataConfig) -> None:
     """Make the part of a WARC file. UserError if it cannot be read."""
     statistics = {"read": Statistics()}
-    documents = run(read_warc([file], statistics["read"]), of_each_page(config), statistics)
+    documents = pass_through(read_warc([file], statistics["read"]), of_each_page(config), statistics)
     temporary, fingerprints = part.with_name(f"{part.name}.tmp"), []
     shutil.rmtree(temporary, ignore_errors=True)
 
@@ -130,7 +130,7 @@ def join_files(parts: Sequence[Path], domains: Sequence[str], folder: Path, conf
             statistics.setdefault(name, Statistics()).add(Statistics.from_json(fields))
     steps = of_all_documents(config, load_signatures([part / "signatures.npy" for part in parts]))
     read = (read_file(part / "documents.jsonl.gz", "", f"{i:05d}") for i, part in enumerate(parts))
-    for number, documents in groupby(run(chain.from_iterable(read), steps, statistics), lambda d: d.domain):
+    for number, documents in groupby(pass_through(chain.from_iterable(read), steps, statistics), lambda d: d.domain):
         target = folder / domains[int(number)] / f"{number}.jsonl.gz"
         with naming(target, "write"):
             target.parent.mkdir(parents=True, exist_ok=True)
