@@ -349,7 +349,8 @@ def test_first_and_second_use_keep_the_torch_of_the_machine(machine, small_cours
     assert start(machine, small_course, "x").stdout.endswith("['x']\n")
 
     if os.name == "posix":  # Ctrl-C reaches the child, which takes its time and chooses the exit code
-        child = subprocess.Popen([str(machine[0]), "course.py", "sleep"], cwd=small_course, stdout=subprocess.PIPE)
+        child = subprocess.Popen([str(machine[0]), "course.py", "sleep"], cwd=small_course, stdout=subprocess.PIPE,
+                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))  # we may run in a `&`
         assert child.stdout.readline() == b"ready\n"
         child.send_signal(signal.SIGINT)
         assert child.wait(timeout=30) == 75
