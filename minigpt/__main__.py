@@ -79,9 +79,9 @@ def pretrain(argv: list[str]) -> int:
 
 def folder_named(argv: list[str]) -> tuple[str, bool]:
     """What flags that may be mistaken say of --out and --resume."""
-    outs = [value for flag, value in zip(argv, [*argv[1:], ""]) if flag == "--out"]
-    outs += [arg.removeprefix("--out=") for arg in argv if arg.startswith("--out=")]
-    return (outs or [""])[0], "--resume" in argv
+    finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    finder.add_argument("--out", nargs="?")
+    return finder.parse_known_args(argv)[0].out or "", "--resume" in argv
 
 
 def from_torchrun() -> bool:
@@ -142,7 +142,6 @@ def prepare(
         mixture: Shares of the training tokens by domain, like books=.5,drama=.5; the rest is left out.
         max_epochs: How often the mixture may repeat a domain.
     """
-    from . import data_report
     from .prepare import import_bins, prepare
 
     if tokens < 0 or workers < 1:
@@ -162,7 +161,9 @@ def prepare(
         _, manifest = prepare(config, Path(out), vocab_size, workers, most_tokens=tokens,
                               shard=tuple(map(int, slice_of.groups())))  # fmt: skip
         if "cleaning" in manifest:
-            print(data_report.write_data_report(Path(out)))
+            from .data_report import write_data_report
+
+            print(write_data_report(Path(out)))
     return 0
 
 

@@ -14,7 +14,7 @@ def write_data_report(folder: Path) -> Path:
     """(Re)write the report of a data folder that was made of a crawl. Returns the file."""
     manifest = read_manifest(folder)
     steps = {name: Statistics.from_json(fields) for name, fields in json.loads((folder / STEPS).read_bytes()).items()}
-    first, last = list(steps.values())[0], list(steps.values())[-1]
+    first, *_, last = steps.values()
     tokens = " and ".join(f"{split['tokens']:,} tokens to {verb} on" for verb, split in (
         ("train", manifest["splits"]["train"]), ("validate", manifest["splits"]["val"])))
     lede = (f'<p class="lede">Of {first.documents:,} pages ({megabytes(first.bytes)} of HTML), {last.kept:,} are left, '
@@ -34,8 +34,9 @@ def megabytes(size: float) -> str:
 def step_by_step(steps: dict[str, Statistics]) -> str:
     """How much is left behind each step, as bars, and a row of a table for each reason."""
     kept = {name: {"MB": step.kept_bytes / 1e6} for name, step in steps.items()}
-    words = (f"After reading there are {list(kept.values())[0]['MB']:.2f} MB of HTML, at the end "
-             f"{list(kept.values())[-1]['MB']:.2f} MB of text.")  # fmt: skip
+    first, *_, last = steps.values()
+    words = (f"After reading there are {megabytes(first.kept_bytes)} of HTML, at the end "
+             f"{megabytes(last.kept_bytes)} of text.")  # fmt: skip
     rows = []
     for name, step in steps.items():
         rows.append((name, "kept", step.kept, step.kept_bytes))

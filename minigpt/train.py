@@ -755,7 +755,7 @@ def pretrain_rank(config: RunConfig, layout: Layout, stop, started, say) -> Run:
         try:
             if reason != "interrupted":
                 finish(t, reason)
-        except Interrupted:  # all is saved; the next start finds nothing else to do
+        except Interrupted:  # all is saved, and the next start comes to this point again
             reason = "interrupted"
         finished = reason in (None, "target")
         write_status(t, "done" if finished else "preempted", reason or "", not finished and reason != "cost limit")
@@ -907,7 +907,6 @@ class Clock:
         if due:
             self.saved_at, self.saved_step = time.perf_counter(), self.t.step
         return due
-
 
     def tell_status(self) -> None:
         """How far the run is, should it be killed, and how long it has taken."""
