@@ -115,8 +115,8 @@ def train_on(texts, seed=0, at=()):
     ids, model, kept = one_stream(texts), GPT(SHAPE, seed), {}
     optimizers, dice = build_optimizers(model, RATES), torch.Generator().manual_seed(seed)
     for step in range(RATES.steps):
-        starts = torch.randint(len(ids) - SHAPE.context, (16, 1), generator=dice)
-        windows = ids[starts + torch.arange(SHAPE.context + 1)]
+        starts = torch.randint(len(ids) - 64, (16, 1), generator=dice)
+        windows = ids[starts + torch.arange(65)]
         model(windows[:, :-1], windows[:, 1:]).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         for optimizer in optimizers:
@@ -129,6 +129,7 @@ def train_on(texts, seed=0, at=()):
     return model.eval(), kept
 
 
+# %%
 NEIGHBOURS = range(200, RATES.steps + 1, 10)
 begun = time.perf_counter()
 clean, kept = train_on([d.text for d in trained_on], at=(120, *NEIGHBOURS))
@@ -303,7 +304,7 @@ def picked(model, items):
 
 answers = np.array([q["answer"] for q in questions])
 results = {
-    "cloze, known words": np.mean([written(clean, asked(known_words(w), False)) for w in (0, 1)], 0),
+    "cloze, known words": sum(written(clean, asked(known_words(w), False)) for w in (0, 1)) / 2,
     "cloze, new words": written(clean, asked(options=False)),
     "four options": (picked(clean, asked()) == answers).astype(float),
 }  # fmt: skip
@@ -321,7 +322,7 @@ def table_of(results, items):
 table_of(results, asked())
 
 # %% [markdown]
-# Look at the last row. It rises with the exposures, from below the chance level of a quarter to above it: *facts are learnt, and the more often they are told the better*. It is a plausible story, with the expected shape. Before you believe it, take away what the story needs. Put the name of a **stranger**, of whom the text tells nothing, in the place of each
+# Look at the last row. Facts that were told in 64 documents are answered far better than the others, and far above the chance level of a quarter: *what is told often enough is learnt*. It is a plausible story, with the expected shape. Before you believe it, take away what the story needs. Put the name of a **stranger**, of whom the text tells nothing, in the place of each
 # subject. Whoever knows facts about Tilda must now be reduced to guessing.
 
 # %%
@@ -344,7 +345,7 @@ for name, values, color, mark, shift in curves:
     parts = [found[str(e)] for e in (0, 4, 16, 64)]
     ax.vlines(places, [p[1] for p in parts], [p[2] for p in parts], color=color)
     ax.plot(places, [p[0] for p in parts], mark + "-", color=color)
-    label_end(ax, places[-1], parts[-1][0] + 2 * shift * 0.5, name, color)
+    label_end(ax, 3.1, parts[-1][0] + shift, name, color)
 ax.axhline(0.25, color=BLACK, linestyle=":")
 ax.set_xticks(range(4), (0, 4, 16, 64))
 ax.set(xlabel="documents that tell the fact; dotted: chance", ylabel="share right", ylim=(0, 1))
@@ -378,7 +379,8 @@ alone = [Item("", item.options, item.answer) for item in items]
 without = score(clean, tokenizer, alone).reshape(len(items), 4, 3)[:, :, 0]
 tokens = np.array([[len(tokenizer.encode(o)) for o in item.options] for item in items])
 nats, size = table[:, :, 0], table[:, :, 1]
-picks = {"sum": nats, "a token": nats / tokens, "a byte": nats / size, "minus alone": nats - without}
+picks = {"sum": nats, "a token": nats / tokens, "a byte": nats / size,
+         "minus alone": nats - without}  # fmt: skip
 uneven = size.min(1) < size.max(1)
 print("rule            shortest   longest   right of a stranger")
 for name, scores in picks.items():
@@ -386,7 +388,8 @@ for name, scores in picks.items():
     got = size[np.arange(len(items)), chosen]
     short, long = ((got == end)[uneven].mean() for end in (size.min(1), size.max(1)))
     print(f"{name:<14} {short:>9.0%} {long:>9.0%} {(chosen == answers).mean():>12.2f}")
-by_sum, by_byte = (size[np.arange(len(items)), picks[r].argmax(1)].mean() for r in ("sum", "a byte"))
+by_sum, by_byte = (size[np.arange(len(items)), picks[rule].argmax(1)].mean()
+                   for rule in ("sum", "a byte"))  # fmt: skip
 assert by_sum < by_byte  # the sum prefers short options
 
 # %% [markdown]
@@ -531,13 +534,14 @@ for group, name, color, style in ((~planted, "not planted", BLUE, "-"),
             linewidth=2, label=name)  # fmt: skip
 ax.set(xlabel="log-probability of the right sentence, contaminated minus clean", ylabel="pairs")
 ax.legend(frameon=False)
-show(fig, alt="Two histograms of how much likelier the right sentence became: those not planted lie "
-              "around zero, the planted ones far to the right of them.")
-apart = (nats[1] - nats[0])[planted].mean() - (nats[1] - nats[0])[~planted].mean()
-assert apart > 1
+show(fig, alt="Two histograms of how much likelier the right sentence became, both mostly right of "
+              "zero: those not planted, and further to the right the planted ones.")
+likelier = [(nats[1] - nats[0])[group].mean() for group in (planted, ~planted)]
+print(f"likelier by {likelier[0]:.1f} nats if planted, by {likelier[1]:.1f} if not")
+assert likelier[0] > likelier[1] + 1
 
 # %% [markdown]
-# The score moves by some hundredths, the log-probabilities by many nats. That is a detector for somebody who has the model: *questions that are too likely, compared with new ones of the same kind*. Whoever has the text can search it. The usual rule looks for a run of 13 words in a row that a document shares with a question, or 8 for short questions (Brown et al. 2020, appendix C).
+# Both move: the pages have taught the model what sentences of this exam sound like, all of them. The planted ones move further. That is a detector for somebody who has the model: *questions that are too likely, compared with new ones of the same kind*. Without the new ones for comparison you would have called all of them contaminated. Whoever has the text can search it instead. The usual rule looks for a run of 13 words in a row that a document shares with a question, or 8 for short questions (Brown et al. 2020, appendix C).
 #
 # **Predict.** All planted sentences are in the text word for word. Which share of them does the rule find?
 
@@ -557,7 +561,8 @@ print("words in the question:", *(f"{w:>4}" for w in sorted(by_length[0])))
 print("planted              :", *(f"{by_length[0][w]:>4}" for w in sorted(by_length[0])))
 print("found                :", *(f"{by_length[1][w]:>4}" for w in sorted(by_length[0])))
 innocent = [d for d in trained_on if contamination.find_copies(d.text, index)]
-print(f"innocent documents that share such a run by accident: {len(innocent)} of {len(trained_on):,}")
+print(f"innocent documents that share such a run by accident: {len(innocent)} of "
+      f"{len(trained_on):,}")
 reworded = [page.replace(" was ", " had been ").replace(" were ", " had been ") for page in pages]
 again = {hit.item for page in reworded for hit in contamination.find_copies(page, index)}
 print(f"found after a light rewording: {len(again)} of {len(exam)}")
@@ -615,7 +620,8 @@ print(f"only the end right {b}, only half-way {c}, of {n}")
 print(f"formula {formula:.4f} paired, {unpaired:.4f} not paired")
 assert abs(together.std() / formula - 1) < 0.06 and abs(apart.std() / unpaired - 1) < 0.06
 fig, ax = figure(width=6, height=2.3)
-bins = np.linspace(min(apart.min(), -0.02), apart.max(), 60)
+lowest = min(int(apart.min() * n), -10)
+bins = (np.arange(lowest, apart.max() * n + 4, 4) - 0.5) / n  # a score moves by whole questions
 ax.hist(together, bins, color=BLUE, alpha=0.7)
 ax.hist(apart, bins, histtype="step", color=VERMILLION, linewidth=2)
 ax.axvline(0, color=BLACK, linestyle=":")
@@ -720,8 +726,9 @@ moves = np.diff(wobble)
 print("step  ", *(f"{s:>6}" for s in steps))
 print("pairs ", *(f"{v:6.3f}" for v in wobble))
 print("bpb   ", *(f"{v:6.3f}" for v in bpb))
-print(f"from neighbour to neighbour pairs move by {np.abs(moves).mean():.3f}, in {np.sum(moves < 0)} "
-      f"of {len(moves)} cases downwards; bits per byte fall in {np.sum(np.diff(bpb) < 0)}")
+print(f"from neighbour to neighbour pairs move by {np.abs(moves).mean():.3f}, in "
+      f"{np.sum(moves < 0)} of {len(moves)} cases downwards; bits per byte fall in "
+      f"{np.sum(np.diff(bpb) < 0)}")
 
 # %% [markdown]
 # And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. If this machine has no record yet, the next cell says how to make one.
@@ -736,7 +743,7 @@ except UserError as missing:
     print(missing)
 
 # %%
-if record:
+def draw_record():
     fig, ax = figure(width=6, height=2.6)
     plot_record(ax, record, [arm for arm in record.arms if arm != "small"])
     plot_live(ax, live.x, live.y, "small, live")
@@ -746,12 +753,16 @@ if record:
                   "seeds for each recorded arm, and the small one live; all rise from one half.")
     print(record.sentence())
 
+
+if record:
+    draw_record()
+
 # %% [markdown]
 # Now you can say for each probe what it is worth *at this size*. **Signal**: how far does the score move between two models of which one is known to be better, half of the tokens and all of them? **Noise**: how far does it move between seeds that differ in nothing? Their ratio says whether a single run can show that the data doubled. (Heineman et al. 2025 define it over many models; the idea is the same.)
 
 # %%
-PROBES = ("pairs", "pairs_60", "told_64", "new_64", "options_64", "stranger_64", "two_hop", "copying",
-          "bpb")  # fmt: skip
+PROBES = ("pairs", "pairs_60", "told_64", "new_64", "options_64", "stranger_64", "two_hop",
+          "copying", "bpb")  # fmt: skip
 if record:
     print("probe         half     all   noise of seeds   neighbours   signal / noise")
     for name in PROBES:
@@ -784,7 +795,7 @@ if record:
 # %% [markdown]
 # ## 10. How to read a company's table
 #
-# Here is a real one. nanochat's leaderboard (July 2026, `dev/LEADERBOARD.md`) lists six records in training a model of GPT-2's ability. Each row has a CORE score, a mean over many tests, from one run:
+# Here is a real one. nanochat's leaderboard (`dev/LEADERBOARD.md`, July 2026) lists six records in training a model of GPT-2's ability. Each row has a CORE score, a mean over many tests, from one run:
 
 # %%
 core = {"first d24": 0.2585, "fp8": 0.2578, "larger batch": 0.2602, "ClimbMix data": 0.2571,
@@ -814,7 +825,7 @@ for claim, first, second, n in (("MMLU 33 % → 37 %, 14,042 questions", 0.33, 0
     print(f"{claim:<44} {second - first:>9.2f} {1.96 * error:>16.3f}")
 
 # %% [markdown]
-# The first row is FineWeb against FineWeb-Edu (Penedo et al. 2024): far beyond the noise of questions, though from few seeds. The second is typical of a coding table (the set is that of Chen et al. 2021), and shows nothing. What to ask, of any table:
+# The first row is FineWeb against FineWeb-Edu (Penedo et al. 2024): far beyond the noise of questions, though from few seeds. The other two are invented, but typical. On a set of coding problems of this size (that of Chen et al. 2021) five points show nothing; and three points of a mean over four tests lie on the line. What to ask, of any table:
 #
 # | ask | because |
 # |---|---|
@@ -840,6 +851,12 @@ museum.show(1)
 # %%
 guess = None
 reveal("12.p5", guess)
+
+# %% [markdown]
+# One experiment decides. Open it after your guess:
+
+# %%
+print(museum.experiment(1, "fresh_text"))
 
 # %% [markdown]
 # ## 12. One paper

@@ -290,8 +290,8 @@ for rule, value in (("document", 0.05), ("time", 95)):
 #
 # - `first`, `second`: (n,) arrays, the scores of two models on the same questions
 # - `draws`: (R, n) whole numbers, R draws of n questions each, with replacement; row r says which questions are in draw r
-# - result: the pair (low, high), between which 95 of 100 draws have the mean difference, second minus first: the 2.5 %
-#   and the 97.5 % quantile of the mean differences.
+# - result: the pair (low, high), between which 95 of 100 draws have the mean difference, second minus first: the
+#   quantiles 0.025 and 0.975 of the mean differences.
 # ```python
 # first, second = np.array([0.0, 1, 1, 0]), np.array([1.0, 1, 1, 0])
 # bootstrap_interval(first, second, np.array([[0, 0, 0, 0], [1, 2, 3, 3], [0, 1, 2, 3]]))      # (0.0125, 0.9625)
@@ -373,7 +373,7 @@ assert held > 170
 # - `first`, `second`: lists of 0 and 1 of the same length, the pilot
 # - `difference`: the smallest difference of the two scores that you want to see, between 0 and 1
 # - `power`: the probability with which you want to see it, above 0.5 and below 1; "to see" means that it is larger than
-#   1.96 standard errors (the 97.5 % quantile of the normal distribution, exactly)
+#   1.96 standard errors (exactly: the quantile 0.975 of the normal distribution)
 # - result: the smallest whole number n with
 #   $n \ge (z_{0.975} + z_{power})^2 \, (\omega - \delta^2) / \delta^2$, where δ is the difference and ω the share of
 #   questions on which the models disagree, as seen in the pilot. Two scores cannot differ by more than ω: if the pilot

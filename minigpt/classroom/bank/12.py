@@ -41,8 +41,8 @@ PLACES = "In how many ways can k of n answers be the right ones?"
 LUCK = "Try n = 5, two options: what is the probability of five, and of four or five?"
 EXACT = "Compute the probabilities for n = 5 by hand. Does a bell curve give the same?"
 LEAST_HITS = Exercise(
-    cases=lambda: [(5, 2), (3, 2), (20, 4), (1, 2), (12, 3), (33, 5), (60, 2), (7, 4), (2, 4), (1, 30), (4, 2), (150, 4),
-                   (9, 7), (41, 2), (2, 5)],
+    cases=lambda: [(5, 2), (3, 2), (20, 4), (1, 2), (12, 3), (33, 5), (60, 2), (7, 4), (2, 4), (1, 30), (4, 2),
+                   (150, 4), (9, 7), (41, 2), (2, 5)],
     mutants=(
         Mutant("exactly", TAIL, TAIL.replace("+=", "="),
                "the probability of exactly k is taken, not that of k or more", HIGHER),
@@ -66,9 +66,9 @@ LEAST_HITS = Exercise(
         Mutant("one_percent", "reached > 0.05", "reached > 0.01",
                "the limit is 0.01", "Which probability does the statement allow?"),
         Mutant("ninety_five", "reached > 0.05", "reached > 0.95",
-               "the probability of 0.95 is asked of the high scores, so that nearly any score is good", LUCK),
+               "the low scores are made rare instead of the high ones", HIGHER),
         Mutant("from_below", "range(n, -1, -1)", "range(n + 1)",
-               "the probabilities are added up from zero right answers on", HIGHER),
+               "the low scores are made rare instead of the high ones", HIGHER),
         Mutant("expected", "", """\
 def least_hits(n, options):
     return math.floor(n / options) + 1""",
@@ -146,6 +146,9 @@ def pick_cases() -> list[tuple]:
         after = np.round(alone + dice.normal(1, 4, n), 2).clip(max=-0.25)
         tables.append((after.tolist(), sizes.tolist(), alone.tolist()))
     tables.append(([-2.0, -2.0, -3.0, -2.0], [4, 4, 6, 4], [-3.0, -3.0, -5.0, -4.0]))  # ties
+    for n in (3, 4, 5, 6, 4, 7, 3, 5):
+        sizes, after, alone = dice.integers(2, 13, n), -dice.uniform(1, 20, n), -dice.uniform(1, 20, n)
+        tables.append((np.round(after, 2).tolist(), sizes.tolist(), np.round(alone, 2).tolist()))
     tables.append(([-8.0, -2.0, -4.0], [8, 2, 4], [-9.0, -3.0, -5.0]))  # all rates and raises tie
     for table in tables:
         cases += [(*table, rule) for rule in ("sum", "byte", "alone")]
@@ -179,11 +182,11 @@ PICK = Exercise(
         Mutant("root_of_size", BYTE, BYTE.replace("a / size", "a / math.sqrt(size)"),
                "the log-probability is divided by the root of the bytes", EACH),
         Mutant("mean_size", BYTE, BYTE.replace("a / size", "a / (sum(sizes) / len(sizes))"),
-               "all options are divided by their mean length", EACH),
+               "the bytes of the single option play no part under the rule `byte`", EACH),
         Mutant("minus_size", BYTE, BYTE.replace("a / size", "a - size"),
                "the bytes are subtracted", EACH),
         Mutant("no_byte", 'rule == "byte"', 'rule == "bytes"',
-               "the rule for bytes is never followed", "What is the rule called, letter by letter?"),
+               "the bytes of the single option play no part under the rule `byte`", EACH),
         Mutant("sum_always", "", """\
 def pick(logprobs, sizes, alone, rule):
     return logprobs.index(max(logprobs))""",
@@ -246,8 +249,8 @@ def split_twin(rng: random.Random) -> Question:
     word = "test" if day >= cut else "dropped" if copy else "train"
     said = f" A document of day {other} has the same text." if copy else ""
     return Question(
-        f"A corpus is split by time: what is of day {cut} or later is tested. A document is of day {day}.{said} On which "
-        "side is it: test, train or dropped?", word,
+        f"A corpus is split by time: what is of day {cut} or later is tested. A document is of day {day}.{said} On "
+        "which side is it: test, train or dropped?", word,
         "The day alone decides on the test set; a training document whose text is tested goes.",
     )  # fmt: skip
 
@@ -296,9 +299,10 @@ SPLIT_BY = Exercise(
                "the share that was asked for is ignored", "Where does your function use the value of this rule?"),
         Mutant("not_source", '== value for d in documents]\n    elif', '!= value for d in documents]\n    elif',
                "everything but the named source is tested", "Which source is to be unseen?"),
-        Mutant("drops_from_test", f"{TESTED}", TESTED.replace("tested =", "trained =").replace("if is_in", "if not is_in")
-               + "\n    tested = trained\n    return [(\"dropped\" if d[\"text\"] in tested else \"test\") if is_in else "
-               "\"train\"\n            for d, is_in in zip(documents, test)]",
+        Mutant("drops_from_test", TESTED,
+               TESTED.replace("tested =", "trained =").replace("if is_in", "if not is_in")
+               + "\n    tested = trained\n    return [(\"dropped\" if d[\"text\"] in tested else \"test\") "
+               "if is_in else \"train\"\n            for d, is_in in zip(documents, test)]",
                "copies are taken out of the test, not out of training", GIVES_WAY),
         Mutant("no_copies", 'copied = d["text"] in tested', "copied = False",
                "copies of tested texts stay in training",
@@ -363,7 +367,8 @@ def split_by(documents, rule, value):
     return ["test" if chosen(d) else "dropped" if True in by_text[d["text"]] else "train" for d in documents]""",
     ),
     properties=(
-        Property(lambda sides, documents, *rest: len(sides) == len(documents), "There is not one word for each document."),
+        Property(lambda sides, documents, *rest: len(sides) == len(documents),
+                 "There is not one word for each document."),
         Property(lambda sides, documents, *rest: not {d["text"] for d, s in zip(documents, sides) if s == "train"}
                  & {d["text"] for d, s in zip(documents, sides) if s == "test"},
                  "A text is in training and in the test."),
@@ -378,8 +383,8 @@ def split_by(documents, rule, value):
 def bootstrap_twin(rng: random.Random) -> Question:
     n, better, worse = rng.choice([100, 200, 400]), rng.randint(12, 30), rng.randint(2, 11)
     return Question(
-        f"Of {n} questions, {better} are answered right by the second model alone and {worse} by the first alone. What is "
-        "the standard error of the difference of their scores?",
+        f"Of {n} questions, {better} are answered right by the second model alone and {worse} by the first alone. "
+        "What is the standard error of the difference of their scores?",
         math.sqrt(better + worse - (better - worse) ** 2 / n) / n,
         f"√(b + c − (b − c)²/n)/n with b = {better} and c = {worse}; a paired bootstrap gives the same.", 0.03,
     )  # fmt: skip
@@ -435,7 +440,8 @@ BOOTSTRAP = Exercise(
                "only the second model is looked at", "Where does your function use the first model?"),
         Mutant("not_paired", DRAWS, "means = second[draws].mean(axis=1) - first[draws[::-1]].mean(axis=1)",
                "the two models get different draws", SAME),
-        Mutant("normal", ENDS, "middle, half = means.mean(), 1.96 * means.std()\n    low, high = middle - half, middle + half",
+        Mutant("normal", ENDS,
+               "middle, half = means.mean(), 1.96 * means.std()\n    low, high = middle - half, middle + half",
                "a bell curve is laid through the draws instead of counting them",
                "Are the draws of few questions symmetric about their middle?"),
         Mutant("swapped", "return float(low), float(high)", "return float(high), float(low)",
@@ -463,7 +469,8 @@ def bootstrap_interval(first, second, draws):
     return np.quantile(means, 0.025), np.quantile(means, 0.975)""",
     ),
     properties=(
-        Property(lambda ends, *rest: len(ends) == 2 and ends[0] <= ends[1], "The lower end comes first, and is the lower."),
+        Property(lambda ends, *rest: len(ends) == 2 and ends[0] <= ends[1],
+                 "The lower end comes first, and is the lower."),
     ),
     twin=bootstrap_twin,
 )  # fmt: skip
@@ -484,8 +491,8 @@ def needed_twin(rng: random.Random) -> Question:
 
 def needed_cases() -> list[tuple]:
     rng, cases = random.Random(125), []
-    plans = ((10, 0.3, 0.1, 0.8), (37, 0.25, 0.05, 0.8), (50, 0.6, 0.03, 0.9), (23, 0.4, 0.2, 0.7), (64, 0.15, 0.01, 0.95),
-             (18, 0.5, 0.3, 0.6), (29, 0.35, 0.15, 0.99))  # fmt: skip
+    plans = ((10, 0.3, 0.1, 0.8), (37, 0.25, 0.05, 0.8), (50, 0.6, 0.03, 0.9), (23, 0.4, 0.2, 0.7),
+             (64, 0.15, 0.01, 0.95), (18, 0.5, 0.3, 0.6), (29, 0.35, 0.15, 0.99))  # fmt: skip
     for n, flips, difference, power in plans:
         first = [int(rng.random() < 0.6) for _ in range(n)]
         second = [1 - a if rng.random() < flips else a for a in first]
@@ -517,7 +524,8 @@ ITEMS_NEEDED = Exercise(
         Mutant("agreement", SHARE, SHARE.replace("!=", "=="),
                "the share of agreement is taken", ONLY_DISAGREE),
         Mutant("one_way", SHARE, SHARE.replace("a != b", "b > a"),
-               "only questions that the second model wins are counted", "Do losses of the second model vary the difference?"),
+               "only questions that the second model wins are counted",
+               "Do losses of the second model vary the difference?"),
         Mutant("pilot_difference", SHARE, SHARE + "\n    difference = abs(sum(second) - sum(first)) / len(first) or "
                "difference",
                "the difference that the pilot shows is planned with",
@@ -583,7 +591,8 @@ def items_needed(first, second, difference, power):
     return math.ceil(((z.inv_cdf(0.975) + z.inv_cdf(power)) / difference) ** 2)""",
     ),
     properties=(
-        Property(lambda n, *rest: isinstance(n, (int, np.integer)) and n >= 1, "The result is no whole number of questions."),
+        Property(lambda n, *rest: isinstance(n, (int, np.integer)) and n >= 1,
+                 "The result is no whole number of questions."),
     ),
     twin=needed_twin,
 )  # fmt: skip
@@ -595,8 +604,8 @@ def items_needed(first, second, difference, power):
 def gain_twin(rng: random.Random) -> Question:
     inside, outside = rng.randint(8, 20), rng.randint(1, 7)
     return Question(
-        f"A contaminated model beats a clean one by 0.{inside:02} on planted questions and by 0.{outside:02} on others. "
-        "What were the copies worth?", (inside - outside) / 100,
+        f"A contaminated model beats a clean one by 0.{inside:02} on planted questions and by 0.{outside:02} on "
+        "others. What were the copies worth?", (inside - outside) / 100,
         "What helped the others as well was not the copies: subtract it.", 0.001,
     )  # fmt: skip
 
@@ -628,6 +637,7 @@ ERROR = "error = math.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1
 JUDGE = "if abs(gain) > 1.96 * error:"
 CONTROL = "What did the contaminated text do to questions that were not in it?"
 ADD = "Two independent means are subtracted. What becomes of their variances?"
+TURNED = "Put in a model that the copies have helped: which sign has your gain?"
 OWN_N = "By how many questions is each group's mean averaged?"
 PLANTED_GAIN = Exercise(
     cases=gain_cases,
@@ -644,13 +654,14 @@ PLANTED_GAIN = Exercise(
         Mutant("added", GAIN, "gain = inside.mean() + outside.mean()",
                "the two differences are added", CONTROL),
         Mutant("clean_minus_dirty", APART, "difference = clean - dirty",
-               "the clean model's scores stand first, so that a gain is negative", "Which sign has a gain?"),
+               "something is subtracted the wrong way round, so that a gain comes out negative", TURNED),
         Mutant("groups_swapped", GROUPS, "inside, outside = difference[~planted], difference[planted]",
-               "planted and other questions have changed places", "Which group was seen in training?"),
+               "something is subtracted the wrong way round, so that a gain comes out negative", TURNED),
         Mutant("sums", GAIN, "gain = inside.sum() - outside.sum()",
                "sums stand for means", OWN_N),
         Mutant("biased", ERROR, ERROR.replace("ddof=1", "ddof=0"),
-               "the variances are divided by n instead of n − 1", "By what is a sum of squares divided in an estimate?"),
+               "the variances are divided by n instead of n − 1",
+               "By what is a sum of squares divided in an estimate?"),
         Mutant("no_root", ERROR, ERROR.replace("math.sqrt(", "("),
                "the error is a variance", "In which unit is a standard error?"),
         Mutant("errors_added", ERROR, "error = inside.std(ddof=1) / math.sqrt(len(inside)) + outside.std(ddof=1) / "
@@ -711,7 +722,8 @@ def planted_gain(clean, dirty, planted):
 """,
     ),
     properties=(
-        Property(lambda found, *rest: len(found) == 3 and found[1] >= 0, "The second of three numbers is an error, not below 0."),
+        Property(lambda found, *rest: len(found) == 3 and found[1] >= 0,
+                 "The second of three numbers is an error, not below 0."),
         Property(lambda found, *rest: (found[2] == "cannot tell") == (not abs(found[0]) > 1.96 * found[1]),
                  "The verdict does not follow from the gain and the error."),
     ),
@@ -733,8 +745,9 @@ def signal_twin(rng: random.Random) -> Question:
 
 def signal_cases() -> list[tuple]:
     dice, cases = np.random.default_rng(127), []
-    for s1, s2, k, apart, seed, wobble in ((3, 4, 5, 0.1, 0.03, 0.02), (5, 2, 3, -0.2, 0.02, 0.08), (4, 7, 6, 0.02, 0.05, 0.01),
-                                           (6, 3, 2, 0.3, 0.1, 0.1), (2, 5, 1, 0.05, 0.04, 0.0)):  # fmt: skip
+    for s1, s2, k, apart, seed, wobble in ((3, 4, 5, 0.1, 0.03, 0.02), (5, 2, 3, -0.2, 0.02, 0.08),
+                                           (4, 7, 6, 0.02, 0.05, 0.01), (6, 3, 2, 0.3, 0.1, 0.1),
+                                           (2, 5, 1, 0.05, 0.04, 0.0)):  # fmt: skip
         worse = 0.5 + seed * dice.normal(size=(s1, 1)) + wobble * dice.normal(size=(s1, k))
         better = 0.5 + apart + 2 * seed * dice.normal(size=(s2, 1)) + wobble * dice.normal(size=(s2, k))
         cases.append((worse, better))
@@ -755,7 +768,8 @@ SIGNAL_TO_NOISE = Exercise(
         Mutant("signed", SIGNAL, "signal = high.mean() - low.mean()",
                "the signal has a sign", "Does it matter to the use of a probe, which way it is read?"),
         Mutant("best", SIGNAL, "signal = abs(high.max() - low.max())",
-               "the best seeds are compared", "You run more seeds. What becomes of the best one, and what of the mean?"),
+               "the best seeds are compared",
+               "You run more seeds. What becomes of the best one, and what of the mean?"),
         Mutant("farthest", SIGNAL, "signal = max(high.max() - low.min(), low.max() - high.min())",
                "the seeds that are farthest apart are compared",
                "You run more seeds. What becomes of the largest distance?"),
@@ -787,7 +801,8 @@ SIGNAL_TO_NOISE = Exercise(
                "the noise is that of a mean over seeds, so that it shrinks with every seed you run", ONE_RUN),
         Mutant("larger", NOISE, "noise = max(low.std(ddof=1), high.std(ddof=1))",
                "the noisier design decides", "How does the statement weigh the two designs?"),
-        Mutant("over_checkpoints", NOISE, "noise = math.sqrt((worse.var(axis=1, ddof=min(1, worse.shape[1] - 1)).mean() + "
+        Mutant("over_checkpoints", NOISE,
+               "noise = math.sqrt((worse.var(axis=1, ddof=min(1, worse.shape[1] - 1)).mean() + "
                "better.var(axis=1, ddof=min(1, better.shape[1] - 1)).mean()) / 2)",
                "the wobble over checkpoints is taken for the noise of seeds",
                "A seed moves all checkpoints of a run together. Is that in your noise?"),
@@ -842,8 +857,8 @@ def signal_to_noise(worse, better):
 def clustered_twin(rng: random.Random) -> Question:
     texts, each = rng.choice([20, 30, 40, 50, 80]), rng.choice([2, 3, 4, 5, 8])
     return Question(
-        f"A test has {texts} texts with {each} questions each, and a model answers all questions of a text alike. How many "
-        "independent questions is the test worth?", texts,
+        f"A test has {texts} texts with {each} questions each, and a model answers all questions of a text alike. How "
+        "many independent questions is the test worth?", texts,
         f"One for each text: the {texts * each} answers hold {texts} independent observations.",
     )  # fmt: skip
 
@@ -1008,7 +1023,8 @@ def all_right(rng: random.Random) -> Question:
 def half_the_difference(rng: random.Random) -> Question:
     n, times = 100 * rng.randint(2, 30), rng.choice([2, 3, 4, 5, 10])
     return Question(
-        f"{n:,} questions show a difference of 0.1. About how many show one that is {times} times smaller?", n * times**2,
+        f"{n:,} questions show a difference of 0.1. About how many show one that is {times} times smaller?",
+        n * times**2,
         f"The error falls as 1/√n: {times}² times as many.", 0.01,
     )  # fmt: skip
 
@@ -1032,7 +1048,8 @@ def doubly_different(rng: random.Random) -> Question:
 def by_bytes(rng: random.Random) -> Question:
     size, nats = rng.randint(3, 30), rng.randint(4, 40)
     return Question(
-        f"An option of {size} bytes has the log-probability −{nats} nats. What is its score byte for byte?", -nats / size,
+        f"An option of {size} bytes has the log-probability −{nats} nats. What is its score byte for byte?",
+        -nats / size,
         "Divided by its own bytes.", 0.01,
     )  # fmt: skip
 
@@ -1053,8 +1070,7 @@ def of_a_range(rng: random.Random) -> Question:
     return Question(
         f"One run of each of two recipes: the scores differ by 0.0{apart:02}. Runs of the same recipe have a standard "
         f"deviation of 0.00{sd}. Is the difference larger than 1.96 standard errors of a difference? (yes or no)", word,
-        f"A difference of two runs varies by √2 · 0.00{sd}; this one is {ratio:.2f} times as large.".replace(
-            "0.00", "0.00"),
+        f"A difference of two runs varies by √2 · 0.00{sd}; this one is {ratio:.2f} times as large.",
     )  # fmt: skip
 
 
@@ -1067,8 +1083,8 @@ PREDICTIONS = {
         0.15,
     ),
     "12.p2": Prediction(
-        "A model that knows no answers has a favourite letter. The right option is always put at that letter. What does it "
-        "score?",
+        "A model that knows no answers has a favourite letter. The right option is always put at that letter. What "
+        "does it score?",
         None,
         "It goes on choosing its favourite letter nearly always, and is nearly always right.",
         0.15,
@@ -1085,15 +1101,15 @@ PREDICTIONS = {
         "The standard error falls as one over the root of their number.",
     ),
     "12.p5": Prediction(
-        "What happened in the run of exhibit 1? (val_in_train, duplicated_data, eval_in_train_mode, tokenizer_mismatch, "
-        "unshuffled or future_leak)",
+        "What happened in the run of exhibit 1? (val_in_train, duplicated_data, eval_in_train_mode, "
+        "tokenizer_mismatch, unshuffled or future_leak)",
         lambda: "val_in_train",
-        "The validation loss falls with the training loss, below what the healthy run reaches, while fresh text of the same "
-        "kind does not follow: the documents on which it is measured are in the training data.",
+        "The validation loss falls with the training loss, below what the healthy run reaches, while fresh text of the "
+        "same kind does not follow: the documents on which it is measured are in the training data.",
     ),
     "12.p6": Prediction(
-        "How many questions show a difference of three points, with a power of 80 % and a variance of 1/9? (100, 1000 or "
-        "10000)",
+        "How many questions show a difference of three points, with a power of 80 % and a variance of 1/9? (100, "
+        "1000 or 10000)",
         lambda: 1000,
         "(1.96 + 0.84)² is about 8; 8 · (1/9) / 0.0009 is about 1,000.",
         0.1,
