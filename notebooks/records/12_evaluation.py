@@ -3,7 +3,8 @@
 One small GPT on a synthetic world of a dozen people: trained on all tokens, on half of them with a schedule of its own,
 and on a text into which every second minimal pair's right sentence was planted, twelve copies of each. Seeds change the
 first weights and the order of the text; world and questions stay the same. The arm `small` is the lesson's live model.
-Each probe is measured at the end and at four checkpoints before it, whose standard deviation is its `_wobble`.
+Each probe is measured at the end and at four checkpoints before it, whose standard deviation is its `_wobble`. About
+40 minutes on two cores.
 """
 import random
 from functools import cache
@@ -46,7 +47,7 @@ STRANGERS = {"seat": "Sedgewick", "river": "Sedgewick"}
 
 def arms() -> dict[str, dict]:
     return {
-        "small": dict(shape=SMALL, steps=240, bytes=1_000_000),
+        "small": dict(shape=SMALL, steps=240, bytes=1_000_000, points=4, near=0),
         "half": dict(shape=LARGE, steps=880),
         "clean": dict(shape=LARGE, steps=1760),
         "contaminated": dict(shape=LARGE, steps=1760, planted=True),
@@ -60,8 +61,9 @@ def run(settings: dict, seed: int) -> dict:
     model = GPT(ModelConfig("modern", vocab_size=tokenizer.vocab_size, **settings["shape"], **COMMON), seed)
     rates = OptimConfig(steps=steps, batch_tokens=BATCH, lr=0.006, matrix_lr=0.02, momentum=0.9)
     optimizers, draw = build_optimizers(model, rates), torch.Generator().manual_seed(seed)
-    near = {steps - APART * i for i in range(NEAR + 1)}
-    measured = {round(share * steps) for share in np.linspace(0.1, 1, 10)}
+    near = {steps - APART * i for i in range(settings.get("near", NEAR) + 1)}
+    points = settings.get("points", 10)
+    measured = {round(steps * (i + 1) / points) for i in range(points)}
     x, y, found = [], [], []
     for step in range(steps):
         starts = torch.randint(len(ids) - model.config.context, (BATCH // model.config.context, 1), generator=draw)
@@ -78,7 +80,7 @@ def run(settings: dict, seed: int) -> dict:
             y.append(right_pairs(model, tokenizer).mean())
         if step + 1 in near:
             found.append(probes_of(model, tokenizer, unseen))
-    wobble = {f"{name}_wobble": np.std([row[name] for row in found], ddof=1) for name in found[0]}
+    wobble = {f"{name}_wobble": np.std([row[name] for row in found], ddof=1) for name in found[0] if len(found) > 1}
     return {"x": x, "y": y, **found[-1], **wobble}
 
 

@@ -43,7 +43,6 @@ import math
 import random
 import time
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -53,7 +52,7 @@ from minigpt import GPT, ModelConfig, OptimConfig, UserError, bits_per_byte, bui
 from minigpt import learning_rate, probes, train_bpe
 from minigpt.classroom import museum, recorded, reveal, show
 from minigpt.classroom.shelf import half_width, live_sentence
-from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, VERMILLION
+from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, VERMILLION
 from minigpt.classroom.viz import figure, label_end, plot_live, plot_record
 from minigpt.probes import Item, score
 from minigpt.text import contamination, world
@@ -731,7 +730,7 @@ print(f"from neighbour to neighbour pairs move by {np.abs(moves).mean():.3f}, in
       f"{np.sum(np.diff(bpb) < 0)}")
 
 # %% [markdown]
-# And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. If this machine has no record yet, the next cell says how to make one.
+# And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. Beside it runs the smallest arm, live. (Where there is no record yet, the next cell says how to make one; it takes about 40 minutes on two cores.)
 
 # %%
 try:
@@ -836,6 +835,15 @@ for claim, first, second, n in (("MMLU 33 % → 37 %, 14,042 questions", 0.33, 0
 # | Who could have seen the questions? | section 6 |
 # | Paired, on the same questions? | it may rescue a difference that looks too small (section 7) |
 # | Which rows are missing? | somebody chose the tests as well |
+#
+# > **Your turn: 12.8 `clustered_error`** (20 min), unaided: the assistant stays off.
+
+# %% [markdown] tags=["slide"]
+# ### Reading a table
+#
+# - how many questions, clusters, seeds, checkpoints?
+# - chance and the simplest rule; one format for all
+# - who could have seen the questions, and which rows are missing?
 
 # %% [markdown]
 # ## 11. An exhibit

@@ -275,7 +275,7 @@ check("12.split_by", split_by)
 # %% tags=["solution"]
 dice = np.random.default_rng(3)
 corpus = [{"id": f"d{i}", "source": "web", "day": int(dice.integers(100)),
-           "text": f"text {int(dice.zipf(1.5))}"} for i in range(4000)]  # fmt: skip
+           "text": f"text {int(dice.integers(6000))}"} for i in range(4000)]  # fmt: skip
 for rule, value in (("document", 0.05), ("time", 95)):
     sides = split_by(corpus, rule, value)
     print(f"{rule:<9}", {side: sides.count(side) for side in ("train", "dropped", "test")})
