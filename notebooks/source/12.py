@@ -52,7 +52,7 @@ from minigpt import GPT, ModelConfig, OptimConfig, UserError, bits_per_byte, bui
 from minigpt import learning_rate, probes, train_bpe
 from minigpt.classroom import museum, recorded, reveal, show
 from minigpt.classroom.shelf import half_width, live_sentence
-from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, VERMILLION
+from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, PURPLE, VERMILLION
 from minigpt.classroom.viz import figure, label_end, plot_live, plot_record
 from minigpt.probes import Item, score
 from minigpt.text import contamination, world
@@ -744,7 +744,10 @@ except UserError as missing:
 # %%
 def draw_record():
     fig, ax = figure(width=6, height=2.6)
-    plot_record(ax, record, [arm for arm in record.arms if arm != "small"])
+    plot_record(ax, record, record.arms[1:], label=False)
+    for arm, color, nudge in (("half", VERMILLION, -0.01), ("clean", GREEN, -0.02),
+                              ("contaminated", PURPLE, 0.02)):  # fmt: skip
+        label_end(ax, record.x(arm), record.mean(arm)[-1:] + nudge, arm, color)
     plot_live(ax, live.x, live.y, "small, live")
     ax.axhline(0.5, color=GREY, linestyle=":")
     print(live_sentence(record, "small", live))
