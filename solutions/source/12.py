@@ -195,7 +195,8 @@ for rule, longer in chosen.items():
 # - result: for each document one of three words: `"test"`; `"dropped"` if it is not in the test set but has the same
 #   text as a document that is; `"train"` for the others.
 # ```python
-# documents = [{"id": "a", "source": "web", "day": 3, "text": "one"}, {"id": "b", "source": "web", "day": 5, "text": "two"},
+# documents = [{"id": "a", "source": "web", "day": 3, "text": "one"},
+#              {"id": "b", "source": "web", "day": 5, "text": "two"},
 #              {"id": "c", "source": "books", "day": 1, "text": "two"}]
 # split_by(documents, "time", 5)                   # ['train', 'test', 'dropped']: c is a copy of b
 # split_by(documents, "source", "books")           # ['train', 'dropped', 'test']
