@@ -392,7 +392,7 @@ by_sum, by_byte = (size[np.arange(len(items)), picks[rule].argmax(1)].mean()
 assert by_sum < by_byte  # the sum prefers short options
 
 # %% [markdown]
-# No rule is fair in general. A sum favours the short, a mean tends to favour the long (the later tokens of a long word are easy, and lower the price of the whole). *Minus alone* divides out how common an option is by itself; it is the remedy for section 3, if not a complete one. The rule is a part of the question: never compare a score by one rule with a score by another.
+# No rule is fair in general. Dividing by bytes picks the longest option far more often than by chance: the later tokens of a long name are easy, and lower the price of the whole. A sum punishes length; it hardly shows here, where options are names of one kind, and very much where they are sentences (exercise 12.2). *Minus alone* divides out how common an option is by itself; it is the remedy for section 3, if not a complete one. The rule is a part of the question: never compare a score by one rule with a score by another.
 #
 # > **Your turn: 12.2 `pick`** (12 min).
 #

@@ -357,7 +357,8 @@ check("12.bootstrap_interval", bootstrap_interval)
 dice, held = np.random.default_rng(7), 0
 for _ in range(200):
     hard = dice.random(150)  # how hard each question is, for both
-    one, two = (dice.random(150) > hard).astype(float), (dice.random(150) > hard - 0.05).astype(float)
+    one = (dice.random(150) > hard).astype(float)
+    two = (dice.random(150) > hard - 0.05).astype(float)
     low, high = bootstrap_interval(one, two, dice.integers(150, size=(400, 150)))
     held += low <= 0.05 - 0.05**2 / 2 <= high  # what the second gains on average
 print(f"the 95 % interval held the true gain in {held / 2:.0f} of 100 worlds")
