@@ -649,15 +649,11 @@ assert apart_by.mean() > 3 * error
 # speeches and plays? One of `extraction`, `duplicates`, `filters`, `mixture`.
 
 # %%
-def shelf(name):
-    """A record, or None before it has been made."""
-    try:
-        return recorded(name)
-    except UserError as error:
-        print(f"Not here yet: {error}")
-
-
-steps = shelf("14.ablations")
+try:
+    steps = recorded("14.ablations")
+except UserError as error:
+    steps = None
+    print(f"The recorded experiments of this lesson are not here yet: {error}")
 here = usable_domains(["books", "speeches", "drama"])[1] == []
 ORDER = ["raw", "extracted", "deduplicated", "filtered", "mixed"]
 BOUGHT = ["extraction", "duplicates", "filters", "mixture"]
