@@ -164,7 +164,7 @@ def measure(model: GPT, judged: list[str]) -> dict[str, float]:
 
 
 def bits_read(model: GPT, rows: np.ndarray) -> float:
-    """Bits per byte of the first windows that were read: far below the held-out text's where they are known by heart."""
+    """Bits per byte of the first windows that were read: far below the held-out text's where known by heart."""
     counts = evaluate_windows(model, [(rows[:256, :-1], rows[:256, 1:])], tokenizer().token_bytes)
     return to_bpb(counts["nats"], counts["bytes"])
 

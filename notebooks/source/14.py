@@ -99,8 +99,8 @@ documents = [d._replace(text=d.text[:30_000]) for d in builtin(usable)]
 apart = [d for d in documents if held_out(d.id)]
 training = [d for d in documents if not held_out(d.id)]
 random.Random(14).shuffle(training)
-items = [(f"quiz-{i}", f"On day {i + 2} of the fair {7 * i + 11} boats came up the river before noon, "
-          f"and {5 * i + 3} of them were sold by dusk; how many boats were left at the quay "
+items = [(f"quiz-{i}", f"On day {i + 2} of the fair {7 * i + 11} boats came up the river before "
+          f"noon, and {5 * i + 3} of them were sold by dusk; how many boats were left at the quay "
           f"that night?") for i in range(12)]  # fmt: skip
 folder = Path(tempfile.mkdtemp()) / "crawl"
 made = make_crawl(training, folder, seed=14, size=2_500_000, items=items)
@@ -123,7 +123,8 @@ reveal("14.p1", guess, truth=main_bytes / made["bytes"])
 # %%
 first_seen, new_text = set(), 0
 for row in truth.values():
-    new = row["language"] == "en" and row["kinds"][0] == "clean" and row["cluster"] not in first_seen
+    new = row["language"] == "en" and row["kinds"][0] == "clean"
+    new = new and row["cluster"] not in first_seen
     first_seen.add(row["cluster"])
     new_text += new * sum(end - start for start, end, label in row["spans"] if label == "content")
 labels = sorted(made["labels"].items(), key=lambda pair: -pair[1])
@@ -132,8 +133,9 @@ ax.barh([name for name, _ in labels], [count / made["bytes"] for _, count in lab
         color=[BLUE if name in MAIN else GREY for name, _ in labels])
 ax.set(xlabel="share of the crawl's bytes (blue: main text)")
 ax.invert_yaxis()
-show(fig, alt=f"Bars of bytes by label: {labels[0][0]} leads with {labels[0][1] / made['bytes']:.0%}, "
-              f"all main text together has {main_bytes / made['bytes']:.0%}.")
+show(fig, alt=f"Bars of bytes by label: {labels[0][0]} leads with "
+              f"{labels[0][1] / made['bytes']:.0%}, all main text together has "
+              f"{main_bytes / made['bytes']:.0%}.")
 print(f"main text of English pages that are made from a document and new: "
       f"{new_text / made['bytes']:.1%} of the bytes")
 
@@ -179,7 +181,8 @@ def extractor_score(extractor, ids):
     return same[0] / same[1], same[0] / same[2]
 
 
-sample = [id for id in truth if truth[id]["kinds"][0] == "clean" and len(truth[id]["text"]) < 6000]
+sample = [id for id, row in truth.items()
+          if row["kinds"][0] == "clean" and len(row["text"]) < 6000]  # fmt: skip
 scores = {name: extractor_score(extractor, sample[:60])
           for name, extractor in (("visible text", visible_text), ("main text", pages.main_text))}
 for name, (precision, recall) in scores.items():
@@ -197,8 +200,8 @@ assert scores["main text"][0] > scores["visible text"][0] + 0.1 and scores["main
 plain = {page.id: page.text for page in crawled}
 broken = {id for id, row in truth.items() if {"mojibake", "double_mojibake"} & set(row["kinds"])}
 changed = {id for id in plain if plain[id] != page_of[id].text}
-print(f"{len(broken)} pages with mojibake; {len(changed)} pages changed, {len(broken & changed)} of "
-      f"them rightly")
+print(f"{len(broken)} pages with mojibake; {len(changed)} pages changed, "
+      f"{len(broken & changed)} of them rightly")
 extracted = list(pages.extract(mended, Statistics()))
 text_of = {document.id: document.text for document in extracted}
 print(f"{len(mended)} pages, {len(extracted)} with any text")
@@ -253,7 +256,8 @@ kinds = [kind for kind in ("clean", "exact", "near", "template", *TROUBLE)
 table = np.array([[np.mean([rule(d.text) is not None for d in english
                             if truth[d.id]["kinds"][0] == kind]) for rule in quality.RULES]
                   for kind in kinds])
-fig = heatmap(table, kinds, [rule.__name__ for rule in quality.RULES], numbers=True, vmin=0, vmax=1,
+rules = [rule.__name__ for rule in quality.RULES]
+fig = heatmap(table, kinds, rules, numbers=True, vmin=0, vmax=1,
               title="share of the pages that a set of rules removes")  # fmt: skip
 show(fig, alt=f"A table of kinds by rule sets: {kinds[0]} pages are removed at rates of "
               f"{', '.join(f'{x:.0%}' for x in table[0])}; trouble at much higher ones.")
@@ -302,7 +306,8 @@ score = {d.id: quality.quality_score(weights, d.text) for d in english}
 liked = {id for id in score if score[id] >= 0.5}
 report["classifier"] = removal(set(score), liked, trouble | {
     id for id, row in truth.items() if row["kinds"][0] == "template"})  # fmt: skip
-print("classifier: precision {:.2f}, recall {:.2f}, {} pages removed".format(*report["classifier"]))
+told = "{}: precision {:.2f}, recall {:.2f}, {} pages removed"
+print(told.format("classifier", *report["classifier"]))
 
 # %%
 unwanted = np.array([truth[id]["kinds"][0] in (*TROUBLE, "template") for id in score])
@@ -312,7 +317,8 @@ taken = values[None] < limits[:, None]  # (limits, pages): removed at this limit
 precision = (taken & unwanted).sum(1) / np.maximum(1, taken.sum(1))
 recall = (taken & unwanted).sum(1) / unwanted.sum()
 fig, ax = figure(width=6, height=2.5)
-for line, name, color, style in ((precision, "precision", BLUE, "-"), (recall, "recall", ORANGE, "--")):
+curves = ((precision, "precision", BLUE, "-"), (recall, "recall", ORANGE, "--"))
+for line, name, color, style in curves:
     ax.plot(limits, line, style, color=color)
     label_end(ax, limits, line, name, color)
 ax.set(xlabel="pages below this score are removed", ylim=(0, 1.05))
@@ -397,9 +403,9 @@ by_hand = np.array([(signature_of(a) == signature_of(b)).mean() for a, b in pair
 theirs = np.array([(row[0] == row[1]).mean() for row in
                    (dedup.signatures(pair) for pair in pairs)])  # fmt: skip
 noise = np.sqrt(exact * (1 - exact) / 128)
-print(f"{len(pairs)} pairs of one cluster; 128 orders; root mean square error by hand "
-      f"{np.sqrt(((by_hand - exact) ** 2).mean()):.3f}, of minigpt's {np.sqrt(((theirs - exact) ** 2).mean()):.3f}, "
-      f"expected {np.sqrt((noise ** 2).mean()):.3f}")
+errors = [np.sqrt((x**2).mean()) for x in (by_hand - exact, theirs - exact, noise)]
+print(f"{len(pairs)} pairs of one cluster, 128 orders; root mean square error by hand "
+      f"{errors[0]:.3f}, of minigpt's {errors[1]:.3f}, expected {errors[2]:.3f}")
 assert (np.abs(by_hand - exact) < 5 * noise + 0.03).all()
 assert abs((by_hand - theirs).mean()) < 0.03
 
@@ -420,15 +426,17 @@ axes[0].plot(s, s, color=GREY)
 axes[0].fill_between(s, s - 2 * np.sqrt(s * (1 - s) / 128), s + 2 * np.sqrt(s * (1 - s) / 128),
                      color=GREY, alpha=0.25)  # fmt: skip
 axes[0].set(xlabel="exact similarity", ylabel="estimated by 128 orders")
-for (b, r), color, style in (((bands, rows), BLUE, "-"), ((128, 1), ORANGE, ":"), ((8, 16), GREEN, "--")):
+cuts = (((bands, rows), BLUE, "-"), ((128, 1), ORANGE, ":"), ((8, 16), GREEN, "--"))
+for (b, r), color, style in cuts:
     axes[1].plot(s, dedup.caught(s, b, r), style, color=color, label=f"{b} bands of {r}")
 axes[1].axvline(0.7, color=GREY, linewidth=0.8)
 axes[1].set(xlabel="similarity of a pair", ylabel="chance to be compared")
 axes[1].legend(frameon=False, loc="upper left")
-show(fig, alt="Left: estimates scatter about the diagonal within two standard errors. Right: three "
-              f"S-curves; {bands} bands of {rows} rise before the limit of 0.7.")
-print(f"a pair of similarity 0.3 is compared with probability {dedup.caught(0.3, bands, rows):.2f}, "
-      f"one of 0.7 with {dedup.caught(0.7, bands, rows):.2f}")
+show(fig, alt="Left: estimates scatter about the diagonal within two standard errors. Right: "
+              f"three S-curves; {bands} bands of {rows} rise before the limit of 0.7.")
+chances = [dedup.caught(similarity, bands, rows) for similarity in (0.3, 0.7)]
+print("a pair of similarity 0.3 is compared with probability {:.2f}, one of 0.7 with {:.2f}".format(
+    *chances))
 
 # %% [markdown]
 # The bands let through too much on purpose: what they propose is then verified by the whole signature. Now run it, and
@@ -515,7 +523,7 @@ clean = list(contamination.drop_copies(single, index, Statistics()))
 planted = {id for id, row in truth.items()
            if any(label.startswith("contamination") for *_, label in row["text_spans"])}
 report["test items"] = removal({d.id for d in single}, {d.id for d in clean}, planted)
-print("test items, in pages: precision {:.2f}, recall {:.2f}, {} removed".format(*report["test items"]))
+print(told.format("test items", *report["test items"]))
 
 # %% [markdown]
 # For these two, recall is what counts. A letter that is masked for nothing costs a word. A telephone number that stays
@@ -547,7 +555,8 @@ stages = {"read": truth, "extract": text_of, "language": {d.id for d in english}
           "test items": {d.id for d in clean}}  # fmt: skip
 fig, ax = figure(width=7, height=2.6)
 start = np.zeros(len(stages))
-looks = (("clean", BLUE), ("copy or template", SKY), ("another language", ORANGE), ("trouble", VERMILLION))
+looks = (("clean", BLUE), ("copy or template", SKY), ("another language", ORANGE),
+         ("trouble", VERMILLION))  # fmt: skip
 for name, color in looks:
     counts = np.array([sum(group_of(id) == name for id in found) for found in stages.values()])
     ax.barh(list(stages), counts, left=start, color=color, label=name)
@@ -556,8 +565,8 @@ ax.invert_yaxis()
 ax.set(xlabel="pages behind each step")
 ax.legend(frameon=False, fontsize=8)
 share = np.mean([group_of(d.id) == "clean" for d in clean])
-show(fig, alt=f"Stacked bars behind each step: from {len(truth)} pages of all groups to {len(clean)}, "
-              f"of which {share:.0%} are clean ones.")
+show(fig, alt=f"Stacked bars behind each step: from {len(truth)} pages of all groups to "
+              f"{len(clean)}, of which {share:.0%} are clean ones.")
 assert share > 0.8
 
 # %% [markdown]
@@ -584,8 +593,8 @@ assert share > 0.8
 # %%
 sample_texts = [d.text[:4000] for d in training[:60]]
 tokenizer = train_bpe(sample_texts, 512, ["<|endoftext|>"])  # of clean text, for all arms
-SHAPE = ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_size=32, mlp_width=176, context=64,
-                    vocab_size=512)  # fmt: skip
+SHAPE = ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_size=32, mlp_width=176,
+                    context=64, vocab_size=512)  # fmt: skip
 PLAN = OptimConfig(lr=0.01, matrix_lr=0.02, momentum=0.9, steps=100, batch_tokens=1024)
 
 
@@ -615,7 +624,8 @@ def train_on(model, optimizers, rows, steps, plan=PLAN):
             optimizer.zero_grad()
 
 
-held_ids = np.array([t for d in apart for t in (tokenizer.eot, *tokenizer.encode(d.text[3000:4000]))])
+held_ids = np.array([token for d in apart
+                     for token in (tokenizer.eot, *tokenizer.encode(d.text[3000:4000]))])
 
 
 def held_out_bits(model):
@@ -670,16 +680,18 @@ if steps:
 if steps and here:
     quick = steps.live()
     low, high = steps.end(steps.arms[0])
-    print(f"Live: the arm {steps.arms[0]!r} ends at {quick.y[-1]:.3f} just now; 95 of 100 such runs "
-          f"end between {low:.3f} and {high:.3f}, says the record.")
+    print(f"Live: the arm {steps.arms[0]!r} ends at {quick.y[-1]:.3f} just now; 95 of 100 such "
+          f"runs end between {low:.3f} and {high:.3f}, says the record.")
 if steps:
     print(steps.sentence())
     for name, gain in zip(BOUGHT, gains):
-        print(f"{name:<12} {gain.mean():+.3f} bits per byte, 95 % interval ± {half_width(gain):.3f}, "
-              f"{gain.mean() / (ends[0] - ends[-1]).mean():.0%} of the whole gain")
+        share_of_gain = gain.mean() / (ends[0] - ends[-1]).mean()
+        print(f"{name:<12} {gain.mean():+.3f} bits per byte, 95 % interval ± "
+              f"{half_width(gain):.3f}, {share_of_gain:.0%} of the whole gain")
     whole = ends[0] - ends[ORDER.index("filtered")]
     standard_error = whole.std(ddof=1) / np.sqrt(len(whole))
-    print(f"clean against raw: {whole.mean():.3f}, {whole.mean() / standard_error:.0f} standard errors")
+    print(f"clean against raw: {whole.mean():.3f}, {whole.mean() / standard_error:.0f} standard "
+          "errors")
     assert whole.mean() > 3 * standard_error
 
 # %%
@@ -713,8 +725,8 @@ if steps:
     table = np.array([[steps.numbers(arm, name).mean() for name in domains] for arm in ORDER])
     fig = heatmap(table, ORDER, list(domains), numbers=True,
                   title="bits per byte, mean of the seeds")  # fmt: skip
-    show(fig, alt="A table of recipes by held-out domains; the last row, mixed, is lowest for drama "
-                  f"({table[-1, 2]:.2f} after {table[-2, 2]:.2f}) and not for books.")
+    show(fig, alt="A table of recipes by held-out domains; the last row, mixed, is lowest for "
+                  f"drama ({table[-1, 2]:.2f} after {table[-2, 2]:.2f}) and not for books.")
     print(f"Recorded, {len(steps.seeds)} seeds: mixing plays in changes drama by "
           f"{table[-1, 2] - table[-2, 2]:+.3f} and books by {table[-1, 0] - table[-2, 0]:+.3f}; "
           f"interval of the mean of all three ± {half_width(gains[-1]):.3f}")
@@ -751,13 +763,13 @@ if steps:
 if steps:
     means = grid.mean(2)  # (mixtures, domains)
     fig = heatmap(means, MIXTURES, SOURCES, numbers=True, title="bits per byte: row on column")
-    show(fig, alt="Rows are training mixtures, columns held-out domains. Each pure row is best on its "
-                  f"own domain and bad on the others; thirds comes within {(means[3] - means.min(0)).max():.2f} "
-                  "of the best everywhere.")
+    show(fig, alt="Rows are training mixtures, columns held-out domains. Each pure row is best on "
+                  "its own domain and bad on the others; thirds comes within "
+                  f"{(means[3] - means.min(0)).max():.2f} of the best everywhere.")
     best = MIXTURES[int(means.mean(1).argmin())]
     spread = grid[3].mean(0) - grid[:3].mean(1).min(0)
-    print(f"Recorded, {len(steps.seeds)} seeds: lowest average over the domains: {best}; thirds beat the best "
-          f"pure text by {-spread.mean():.3f}, 95 % interval ± {half_width(spread):.3f}")
+    print(f"Recorded, {len(steps.seeds)} seeds: lowest average over the domains: {best}; thirds "
+          f"beat the best pure text by {-spread.mean():.3f}, 95 % interval ± {half_width(spread):.3f}")
 
 # %% [markdown]
 # The first tokens of a domain are worth most, as in lesson 01's curves: a third of the tokens buys far more than a
@@ -789,7 +801,8 @@ if steps:
 # %%
 if steps:
     fig, ax = figure(width=6, height=2.8)
-    for values, name, color, style in ((repeated, "held out", BLUE, "o-"), (known, "what was read", ORANGE, "s--")):
+    looks = (repeated, "held out", BLUE, "o-"), (known, "what was read", ORANGE, "s--")
+    for values, name, color, style in looks:
         ax.semilogx(list(EPOCHS), values.mean(1), style, color=color)
         for column in values.T:
             ax.plot(list(EPOCHS), column, ".", color=color, alpha=0.5)
@@ -797,11 +810,12 @@ if steps:
     ax.set(xlabel="epochs, at equal compute", ylabel="bits per byte", xticks=list(EPOCHS),
            xticklabels=list(EPOCHS))  # fmt: skip
     ax.minorticks_off()
-    show(fig, alt="Bits per byte against epochs: held-out text starts level and then climbs, what was "
-                  "read falls; the two part more and more.")
+    show(fig, alt="Bits per byte against epochs: held-out text starts level and then climbs, what "
+                  "was read falls; the two part more and more.")
     for row, count in enumerate(EPOCHS):
         cost = repeated[row] - repeated[0]
-        print(f"{count:>2} epochs: {cost.mean():+.3f}" + (f" ± {half_width(cost):.3f}" if row else ""))
+        width = f" ± {half_width(cost):.3f}" if row else ""
+        print(f"{count:>2} epochs: {cost.mean():+.3f}{width} bits per byte")
     print(f"Recorded, {len(steps.seeds)} seeds, paired with one epoch, 95 % interval")
 
 # %% [markdown]
@@ -816,14 +830,16 @@ if steps:
 # all pages, then from its end two decays over the same number of tokens.
 
 # %%
-ANNEAL = OptimConfig(lr=0.01, matrix_lr=0.02, momentum=0.9, steps=100, batch_tokens=1024, decay=0.4)
+ANNEAL = OptimConfig(lr=0.01, matrix_lr=0.02, momentum=0.9, steps=100, batch_tokens=1024,
+                     decay=0.4)  # fmt: skip
 web = windows(tokens_of([d.text for d in extracted], 0), 0)
 model = GPT(SHAPE, 0)
 optimizers = build_optimizers(model, ANNEAL)
 train_on(model, optimizers, web, range(60), ANNEAL)
 saved = deepcopy([part.state_dict() for part in (model, *optimizers)])
 ends_live = {"the trunk's end": held_out_bits(model)}
-for name, rows_of in (("decay, same text", web), ("decay, clean text", windows(tokens_of(clean_texts, 0), 0))):
+cleaned = windows(tokens_of(clean_texts, 0), 0)
+for name, rows_of in (("decay, same text", web), ("decay, clean text", cleaned)):
     model = GPT(SHAPE, 0)
     optimizers = build_optimizers(model, ANNEAL)
     for part, state in zip((model, *optimizers), deepcopy(saved)):
@@ -858,8 +874,8 @@ if steps:
                for name in ("mean", "facts", "never", "answer")}
     begun = {name: steps.numbers("same", f"trunk_{name}").mean() for name in numbers}
     print(f"{'':<16} bits per byte   told facts   never told   nats for an answer")
-    print(f"{'end of trunk':<16} {begun['mean']:>13.3f} {begun['facts']:>12.2f} {begun['never']:>12.2f} "
-          f"{begun['answer']:>20.2f}")
+    bits, told, never, nats = begun.values()
+    print(f"{'end of trunk':<16} {bits:>13.3f} {told:>12.2f} {never:>12.2f} {nats:>20.2f}")
     for row, arm in enumerate(BRANCHES):
         bits, told, never, nats = (numbers[name][row].mean() for name in numbers)
         print(f"{arm:<16} {bits:>13.3f} {told:>12.2f} {never:>12.2f} {nats:>20.2f}")
@@ -881,8 +897,8 @@ if steps:
                 textcoords="offset points", va="center")  # fmt: skip
     ax.set(xlabel="bits per byte of clean prose (left is better)",
            ylabel="nats for a true answer\n(lower is better)")  # fmt: skip
-    show(fig, alt="Four groups of points: the trunk's end at the upper right; same and clean to its left, "
-                  "facts below them, at a price in bits per byte.")
+    show(fig, alt="Four groups of points: the trunk's end at the upper right; same and clean to "
+                  "its left, facts below them, at a price in bits per byte.")
 
 # %% [markdown]
 # What annealing gains, you see: each branch is best at what it read last. What it hides:
@@ -928,10 +944,11 @@ reveal("14.p8", guess)
 # *Which number can you recompute?* Their law says that repeated tokens lose their worth exponentially. With U different
 # tokens, read E times, they count as
 #
-# $$D' = U + U R^* \left(1 - e^{-(E - 1)/R^*}\right), \qquad R^* \approx 15.4$$
+# $$D' = U + U R^* \left(1 - e^{-(E - 1)/R^*}\right)$$
 #
-# different tokens. Parameters beyond what U tokens can use lose worth in the same way. Their README's check: 6.34
-# billion parameters, 242 billion tokens, 25 billion of them different, have a predicted loss of 2.2256.
+# different tokens, with R* about 15. Parameters beyond what U tokens can use lose worth in the same way. A check value
+# that was published with the code: 6.34 billion parameters, 242 billion tokens, 25 billion of them different, have a
+# predicted loss of 2.2256 (Muennighoff et al. 2023).
 
 # %%
 EXPONENT, LN_A, LN_B, LN_E = 0.3526596, 6.255414, 7.3049974, 0.6254804  # Muennighoff et al. 2023
@@ -945,7 +962,8 @@ def worth(unique, total, half):
 
 
 def predicted_loss(parameters, tokens, unique):
-    usable_parameters = min(unique, tokens) * np.exp((LN_A - LN_B) / EXPONENT)  # suit so many tokens
+    # as many as suit so many tokens
+    usable_parameters = min(unique, tokens) * np.exp((LN_A - LN_B) / EXPONENT)
     n = worth(min(usable_parameters, parameters), parameters, R_PARAMETERS)
     d = worth(min(unique, tokens), tokens, R_DATA)
     return np.exp(LN_E) + np.exp(LN_A) / n**EXPONENT + np.exp(LN_B) / d**EXPONENT
@@ -960,8 +978,9 @@ compute = 1e22  # FLOPs, 6 for each parameter and token
 trial = np.geomspace(1, 60, 4000)  # epochs over 25 billion tokens
 values = [predicted_loss(compute / 6 / (25e9 * e), 25e9 * e, 25e9) for e in trial]
 print(f"best number of epochs for {compute:.0e} FLOPs and 25 billion tokens: "
-      f"{trial[int(np.argmin(values))]:.1f} (their README: 9.49)")
-print("epochs   loss above one pass, by the law   measured by them (8.67e9 parameters, 178e9 tokens)")
+      f"{trial[int(np.argmin(values))]:.1f} (published: 9.49)")
+print("8.67e9 parameters, 178e9 tokens: loss above that of one pass, in nats")
+print(f"epochs {'by the law':>33} {'measured by them':>23}")
 for epochs, measured in ((2.0, 0.0005), (4.0, 0.0144), (5.1, 0.0233), (7.1, 0.0397)):
     extra = predicted_loss(8.67e9, 178e9, 178e9 / epochs) - predicted_loss(8.67e9, 178e9, 178e9)
     print(f"{epochs:>6} {extra:>33.3f} {measured:>23.3f}")
@@ -977,8 +996,8 @@ if steps:
     print("Epochs at equal compute, recorded here, 3 seeds, with the 95 % interval of the mean:")
     for row, count in enumerate(EPOCHS):
         share_of_new = worth(1, count, R_DATA) / count
-        print(f"{count:>2} epochs: by the law the tokens count as {share_of_new:.0%} of different ones; "
-              f"ours end at {repeated[row].mean():.3f} ± {half_width(repeated[row]):.3f}")
+        print(f"{count:>2} epochs: by the law the tokens count as {share_of_new:.0%} of different "
+              f"ones; ours end at {repeated[row].mean():.3f} ± {half_width(repeated[row]):.3f}")
 
 # %% [markdown]
 # > **Your turn: 14.8 `fair_shares`** (30 min), unaided: the assistant stays off.
