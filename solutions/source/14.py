@@ -466,7 +466,8 @@ def capped_mixture(have, shares, total, max_epochs):
     got, free, left = {}, dict(shares), total
     while free:
         part = {name: left * share / sum(free.values()) for name, share in free.items()}
-        full = {name: max_epochs * have[name] for name in free if part[name] > max_epochs * have[name]}
+        limits = {name: max_epochs * have[name] for name in free}
+        full = {name: limit for name, limit in limits.items() if part[name] > limit}
         if not full:
             return got | part
         got |= full

@@ -249,12 +249,6 @@ FIRST_OF_CLUSTER = Exercise(
         *(random_pairs(seed, 23, 17) for seed in range(3)), random_pairs(7, 11, 30), random_pairs(8, 60, 40),
     ],
     mutants=(
-        Mutant("planted", "", """\
-def first_of_cluster(count, pairs):
-    first = list(range(count))
-    for i, j in pairs:
-        first[min(i, j)] = first[max(i, j)]
-    return first""", "both planted mistakes are still there", STAYS),
         Mutant("one_look", "", """\
 def first_of_cluster(count, pairs):
     first = list(range(count))
@@ -415,12 +409,13 @@ CLEAN_PAGES = Exercise(
         Mutant("html_kept", "kept.append((id, text))", "kept.append((id, html))",
                "the page is kept instead of its text", "What should a model read?"),
         Mutant("ids_seen", "seen.add(fingerprint(text))", "seen.add(id)",
-               "ids are remembered, and a copy has another id", "Has a copy the same address?"),
+               "no copy is ever recognised", "What does your function remember, and what does it look up?"),
         Mutant("ids_only", SEEN, "        if id in seen:\n            continue\n        seen.add(id)\n",
                "pages of the same id are taken for copies", "Has a copy the same address?"),
         Mutant("copies_first", DROP + MASK + SEEN, SEEN + DROP + MASK,
-               "copies are looked for before anything else is done to the text", TWINS),
-        Mutant("no_copies", SEEN, "", "copies stay", "Where does your function use fingerprint?"),
+               "copies are looked for before the personal data are masked", TWINS),
+        Mutant("no_copies", SEEN, "", "no copy is ever recognised",
+               "What does your function remember, and what does it look up?"),
         Mutant("text_seen", SEEN, "        if text in seen:\n            continue\n        seen.add(text)\n",
                "texts are compared to the letter", "Where does your function use fingerprint?"),
         Mutant("empty_kept", ALL, "text and not is_english(text)",
@@ -769,7 +764,7 @@ ANNEALING_GAIN = Exercise(
         ([2.0, 2.5, 2.1], [1.9, 2.3, 2.0], [1.7, 2.4, 1.9]), ([1.5, 1.4, 1.6, 1.3], [1.45, 1.38, 1.5, 1.26],
                                                            [1.65, 1.55, 1.72, 1.49]),
         ([2.2, 2.6, 2.4], [2.3, 2.65, 2.52], [2.1, 2.41, 2.3]), ([4.0, 5.0], [3.5, 4.0], [3.5, 4.0]),
-        ([3.0, 3.5, 4.0], [2.5, 3.0, 3.5], [2.4, 3.1, 3.42]),
+        ([3.0, 3.5, 4.0], [2.5, 3.0, 3.5], [2.4, 3.1, 3.42]), ([3.0, 3.5, 4.0], [2.5, 3.4, 3.0], [2.4, 3.3, 2.895]),
     ],
     mutants=(
         Mutant("against_trunk", BY_TEXT, "[start - end for start, end in zip(trunk, new)]",
@@ -898,7 +893,7 @@ def fair_shares(bits):
         Mutant("from_empty", ADDED, "gains[step] += (bits[frozenset()] - bits[done | {step}]) / len(orders)",
                "each step gets all that was gained so far", TURN),
         Mutant("never_done", GROWS, "",
-               "what was done before is forgotten, so that each step gets what it gains alone", TURN),
+               "each step gets what it gains alone", SUM),
         Mutant("scaled_alone", "", """\
 def fair_shares(bits):
     steps = sorted(max(bits, key=len))
