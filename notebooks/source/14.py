@@ -48,7 +48,6 @@ import json
 import random
 import tempfile
 import time
-import zlib
 from collections import Counter
 from copy import deepcopy
 from pathlib import Path
@@ -56,13 +55,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from minigpt import GPT, ModelConfig, OptimConfig, UserError, build_optimizers, train_bpe
-from minigpt import learning_rate
+from minigpt import GPT, ModelConfig, OptimConfig, UserError
 from minigpt.classroom import museum, recorded, reveal, show
 from minigpt.classroom.shelf import half_width
 from minigpt.classroom.viz import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILLION
 from minigpt.classroom.viz import figure, heatmap, label_end
-from minigpt.evaluate import evaluate_windows, sliding_windows, to_bpb
 from minigpt.text import contamination, dedup, pages, privacy, quality
 from minigpt.text.crawl import make_crawl, overlap
 from minigpt.text.sources import builtin, held_out, usable_domains, visible_text
@@ -382,6 +379,8 @@ assert abs(exact - dedup.jaccard(" ".join(numbers), " ".join(changed_copy))) < 1
 # An order need not be stored: a hash is one. By hand:
 
 # %%
+import zlib
+
 PRIME = (1 << 31) - 1
 factors = np.random.default_rng(0).integers(1, PRIME, 128)
 shifts = np.random.default_rng(1).integers(0, PRIME, 128)
@@ -545,13 +544,14 @@ for name, (precision, recall, removed) in report.items():
     print(f"{name:<16} {precision:>9.2f} {recall:>7.2f} {removed:>8,} {unit}")
 
 # %%
-def group_of(id):
+def sort_of(id):
     kind = truth[id]["kinds"][0]
     copied = kind in ("exact", "near", "mirror", "template")
     return ("another language" if id in foreign else "trouble" if kind in (*TROUBLE, "empty")
             else "copy or template" if copied else "clean")  # fmt: skip
 
 
+# %%
 stages = {"read": truth, "extract": text_of, "language": {d.id for d in english},
           "rules": {d.id for d in kept}, "duplicates": {d.id for d in single},
           "test items": {d.id for d in clean}}  # fmt: skip
@@ -560,13 +560,13 @@ start = np.zeros(len(stages))
 looks = (("clean", BLUE), ("copy or template", SKY), ("another language", ORANGE),
          ("trouble", VERMILLION))  # fmt: skip
 for name, color in looks:
-    counts = np.array([sum(group_of(id) == name for id in found) for found in stages.values()])
+    counts = np.array([sum(sort_of(id) == name for id in found) for found in stages.values()])
     ax.barh(list(stages), counts, left=start, color=color, label=name)
     start += counts
 ax.invert_yaxis()
 ax.set(xlabel="pages behind each step")
 ax.legend(frameon=False, fontsize=8)
-share = np.mean([group_of(d.id) == "clean" for d in clean])
+share = np.mean([sort_of(d.id) == "clean" for d in clean])
 show(fig, alt=f"Stacked bars behind each step: from {len(truth)} pages of all groups to "
               f"{len(clean)}, of which {share:.0%} are clean ones.")
 assert share > 0.8
@@ -593,6 +593,9 @@ assert share > 0.8
 # left.
 
 # %%
+from minigpt import build_optimizers, learning_rate, train_bpe
+from minigpt.evaluate import evaluate_windows, sliding_windows, to_bpb
+
 sample_texts = [d.text[:4000] for d in training[:60]]
 tokenizer = train_bpe(sample_texts, 512, ["<|endoftext|>"])  # of clean text, for all arms
 SHAPE = ModelConfig(layers=2, width=64, heads=2, kv_heads=2, head_size=32, mlp_width=176,
@@ -771,7 +774,8 @@ if steps:
     best = MIXTURES[int(means.mean(1).argmin())]
     spread = grid[3].mean(0) - grid[:3].mean(1).min(0)
     print(f"Recorded, {len(steps.seeds)} seeds: lowest average over the domains: {best}; thirds "
-          f"beat the best pure text by {-spread.mean():.3f}, 95 % interval ± {half_width(spread):.3f}")
+          f"beat the best pure text by {-spread.mean():.3f}, 95 % interval ± "
+          f"{half_width(spread):.3f}")
 
 # %% [markdown]
 # The first tokens of a domain are worth most, as in lesson 01's curves: a third of the tokens buys far more than a

@@ -4,7 +4,7 @@
 # Eight exercises, a little over two hours. Write your answer where the code asks for it, run the cell, then run the
 # `check` below it. It says whether your function is right. If it is not, it often says which idea made it wrong.
 #
-# Do 14.1 before you read the lesson, and the others when the lesson points to them. Each has three hints: a question,
+# Do exercise 14.1 before you read the lesson, the others when the lesson points to them. Each has three hints: a question,
 # the principle, and the same idea worked on another problem; `hint("14.score_step")` gives them one at a time. Nothing
 # that is handed to a function may be changed by it.
 
@@ -561,7 +561,7 @@ check("14.annealing_gain", annealing_gain)
 #
 # An ablation adds one step after the other, and each gets the gain at its turn. In another order, each would get another
 # gain. A fair division takes **all** orders in which the steps can be added, each equally likely, and gives every step
-# its mean gain. (Shapley 1953 proposed it for players who win together.) It needs a run for each set of steps.
+# its mean gain. The idea was made for players who win together (Shapley 1953). It needs a run for each set of steps.
 #
 # Write `fair_shares(bits)`:
 # - `bits`: {frozenset of the steps that were done: bits per byte}, with an entry for *every* set that can be made of

@@ -16,8 +16,8 @@ def alarms_twin(rng: Random) -> Question:
     bad, caught, false = rng.choice([1, 2, 4, 5, 10]), rng.choice([80, 90, 95]), rng.choice([2, 4, 5, 10])
     hits, misses = bad * caught, (100 - bad) * false
     return Question(
-        f"Of a crawl {bad} % of the pages are gibberish. A filter removes {caught} % of these, and {false} % of the good "
-        "pages. Which share of the removed pages is gibberish?", hits / (hits + misses),
+        f"Of a crawl {bad} % of the pages are gibberish. A filter removes {caught} % of these, and {false} % of the "
+        "good pages. Which share of the removed pages is gibberish?", hits / (hits + misses),
         f"Of 10,000 pages it removes {hits} of gibberish and {misses} good ones.", 0.02,
     )  # fmt: skip
 
@@ -122,8 +122,8 @@ def step_twin(rng: Random) -> Question:
     bad, arrived, removed = rng.randint(60, 90), rng.randint(30, 55), rng.randint(12, 28)
     both = rng.randint(5, removed - 2)
     return Question(
-        f"A crawl has {bad} pages of spam. {arrived} of them reach a filter; it removes {removed} pages, {both} of them "
-        "spam. What is its recall?", both / arrived,
+        f"A crawl has {bad} pages of spam. {arrived} of them reach a filter; it removes {removed} pages, {both} of "
+        "them spam. What is its recall?", both / arrived,
         f"{both} of the {arrived} that arrived; the others were somebody else's.", 0.01,
     )  # fmt: skip
 
@@ -143,7 +143,8 @@ SCORE_STEP = Exercise(
                "removed = set(pages) - set(kept)\n    bad = {id for id in pages if pages[id][0]}",
                "the step is made to answer for the whole crawl", ARRIVED),
         Mutant("of_the_kept", "set(arrived) - set(kept)", "set(arrived) & set(kept)",
-               "what was kept is measured instead of what was removed", "What did this filter take: what stays, or what goes?"),
+               "what was kept is measured instead of what was removed",
+               "What did this filter take: what stays, or what goes?"),
         Mutant("good_for_bad", "if pages[id][0]}", "if not pages[id][0]}",
                "good pages are taken for those that should go", "Which pages deserve to be removed?"),
         Mutant("swapped", f"({PRECISION}, {RECALL})", f"({RECALL}, {PRECISION})",
@@ -162,7 +163,8 @@ SCORE_STEP = Exercise(
         Mutant("nothing_removed", PRECISION, "both / gone if gone else 0.0",
                "a step that removes nothing is given a precision of zero", "What does the statement say of this case?"),
         Mutant("nothing_bad", RECALL, "both / wanted if wanted else 0.0",
-               "a step that nothing bad reached is given a recall of zero", "What does the statement say of this case?"),
+               "a step that nothing bad reached is given a recall of zero",
+               "What does the statement say of this case?"),
         Mutant("recall_of_kept", RECALL, "1 - both / wanted if wanted else 1.0",
                "the share of the bad pages that stayed is returned", PART),
     ),
@@ -379,8 +381,8 @@ def pages_twin(rng: Random) -> Question:
     """How many are left when a copy of a dropped page comes."""
     english, french, copies = rng.randint(4, 9), rng.randint(2, 6), rng.randint(2, 4)
     return Question(
-        f"A crawl has {english} English pages, all different, each {copies} times, and {french} French ones, each once. "
-        "Language filter, then exact duplicates. How many pages does the second step remove?",
+        f"A crawl has {english} English pages, all different, each {copies} times, and {french} French ones, each "
+        "once. Language filter, then exact duplicates. How many pages does the second step remove?",
         english * (copies - 1), "Of each English page all but the first; the French ones never arrive.",
     )  # fmt: skip
 
@@ -500,7 +502,8 @@ def verdict_cases() -> list[tuple]:
     return [
         ({0: {"books": 2.0, "code": 1.0}, 1: {"books": 2.2, "code": 1.2}, 7: {"books": 9.0, "code": 9.0}},
          {0: {"books": 1.9, "code": 0.9}, 1: {"books": 2.1, "code": 1.1}}, {"books": 3, "code": 1}),
-        (base, other, even), (other, base, even), (base, other, {"books": 5, "code": 2}), (base, other, {"plays": 0.25}),
+        (base, other, even), (other, base, even), (base, other, {"books": 5, "code": 2}),
+        (base, other, {"plays": 0.25}),
         (base, shifted(base, books=-0.3, code=0.2), {"books": 1, "code": 4}),
         (base, shifted(other, books=-0.3, code=0.3), {"books": 4, "code": 1}),
         (runs_of(3, [0, 1, 2, 3], 2.0, 0.1, 0.2), runs_of(4, [0, 1, 2, 3], 1.99, 0.1, 0.2), even),
@@ -643,13 +646,16 @@ CAPPED_MIXTURE = Exercise(
         ({"web": 1000, "books": 30, "code": 200, "mail": 5}, {"web": 0.5, "books": 0.3, "code": 0.2}, 1000, 4),
         ({"web": 1000, "books": 30, "code": 60}, {"web": 0.5, "books": 0.3, "code": 0.2}, 1000, 4),
         ({"a": 100, "b": 100}, {"a": 0.7, "b": 0.3}, 100, 1), ({"a": 10, "b": 20}, {"a": 0.5, "b": 0.5}, 1000, 2),
-        ({"a": 50, "b": 70, "c": 90, "d": 1000, "e": 33}, {"a": 0.1, "b": 0.35, "c": 0.15, "d": 0.25, "e": 0.15}, 700, 1.5),
+        ({"a": 50, "b": 70, "c": 90, "d": 1000, "e": 33}, {"a": 0.1, "b": 0.35, "c": 0.15, "d": 0.25, "e": 0.15}, 700,
+         1.5),
         ({"a": 40, "b": 60, "c": 41, "d": 900}, {"a": 0.4, "b": 0.3, "c": 0.2, "d": 0.1}, 500, 1),
         ({"only": 7}, {"only": 1.0}, 10, 0.5), ({"only": 70}, {"only": 1.0}, 10, 0.5),
-        ({"a": 25, "b": 300}, {"a": 0.25, "b": 0.75}, 400, 4), ({"x": 9, "y": 13, "z": 1}, {"x": 0.45, "z": 0.55}, 11, 3),
+        ({"a": 25, "b": 300}, {"a": 0.25, "b": 0.75}, 400, 4),
+        ({"x": 9, "y": 13, "z": 1}, {"x": 0.45, "z": 0.55}, 11, 3),
     ],
     mutants=(
-        Mutant("one_round", "", WRONG_ROUND % "return full | {n: left * s / sum(open_.values()) for n, s in open_.items()}",
+        Mutant("one_round", "", WRONG_ROUND % (
+            "return full | {n: left * s / sum(open_.values()) for n, s in open_.items()}"),
                "what was freed is shared out once, and nobody looks whether it fits", AGAIN),
         Mutant("cut_after_one_round", "", WRONG_ROUND % (
             "return full | {n: min(limits[n], left * s / sum(open_.values())) for n, s in open_.items()}"),
@@ -671,13 +677,15 @@ def capped_mixture(have, shares, total, max_epochs):
 def capped_mixture(have, shares, total, max_epochs):
     most = min([total, *(max_epochs * have[name] / share for name, share in shares.items())])
     return {name: most * share for name, share in shares.items()}""",
-               "the whole mixture is made smaller, so that the shares stay", "Is there enough for the total, in other shares?"),
+               "the whole mixture is made smaller, so that the shares stay",
+               "Is there enough for the total, in other shares?"),
         Mutant("evenly", PARTS, "part = {name: left / len(free) for name in free}",
                "the open domains get equal parts, whatever their shares", RATIO),
         Mutant("by_size", PARTS, "part = {name: left * have[name] / sum(have[n] for n in free) for name in free}",
                "the open domains give in proportion to their sizes", RATIO),
         Mutant("old_shares", PARTS, "part = {name: left * share for name, share in free.items()}",
-               "the shares of the open domains no longer add up to 1", "What do the open shares add up to, once one is closed?"),
+               "the shares of the open domains no longer add up to 1",
+               "What do the open shares add up to, once one is closed?"),
         Mutant("whole_total", "left -= sum(full.values())", "left = total - sum(full.values())",
                "only the domains that were closed last are subtracted from the total",
                "A third domain is closed. Are the first two still counted?"),
@@ -1031,7 +1039,8 @@ PREDICTIONS = {
         0.3,
     ),
     "14.p2": Prediction(
-        "The published rules of Gopher, C4 and FineWeb together: which share of the clean English pages do they remove?",
+        "The published rules of Gopher, C4 and FineWeb together: which share of the clean English pages do they "
+        "remove?",
         None,
         "They were made for web prose of today; old books and speeches have other lines, other words, other pages.",
         0.5,
@@ -1044,15 +1053,15 @@ PREDICTIONS = {
         0.03,
     ),
     "14.p4": Prediction(
-        "From a raw crawl to a recipe in four steps: which buys most on clean held-out text, `extraction`, `duplicates`, "
-        "`filters` or `mixture`?",
+        "From a raw crawl to a recipe in four steps: which buys most on clean held-out text, `extraction`, "
+        "`duplicates`, `filters` or `mixture`?",
         None,
-        "Whoever trains on HTML pays for tags with tokens, and learns to write them; and no filter replaces text of the "
-        "kind that is asked for.",
+        "Whoever trains on HTML pays for tags with tokens, and learns to write them; and no filter replaces text of "
+        "the kind that is asked for.",
     ),
     "14.p5": Prediction(
-        "A third of the tokens each for books, code and the world: by how many bits per byte is the model worse on code "
-        "than one that read code only?",
+        "A third of the tokens each for books, code and the world: by how many bits per byte is the model worse on "
+        "code than one that read code only?",
         None,
         "The first tokens of a domain buy most: a third of them buys far more than a third of the gain.",
         0.3,
