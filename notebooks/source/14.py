@@ -9,7 +9,7 @@
 #   "choose a mixture and a number of epochs, and say what an average over domains hides",
 #   "judge an annealing phase against the right control",
 # ]
-# needs = ["domain", "held-out text", "bits per byte", "exact duplicate", "fingerprint", "leak", "mojibake", "confidence interval", "paired difference", "step"]
+# needs = ["domain", "held-out text", "bits per byte", "exact duplicate", "fingerprint", "leak", "mojibake", "confidence interval", "paired difference", "standard error", "checkpoint", "learning-rate schedule", "step"]
 # reading = 65
 # exercises = 130
 # route = "core"
@@ -17,6 +17,8 @@
 #
 # [teaches]
 # "main text" = "What a page is about, without navigation, banners, comments and scripts."
+# precision = "Of what was taken (by a filter: removed), the share that is right."
+# recall = "Of what is right (for a filter: bad, and arrived), the share that was taken."
 # "base rate" = "How common something is before anybody looks for it; it decides what a filter's alarm is worth."
 # "quality filter" = "Rules, or a classifier, that tell pages worth training on from the rest."
 # shingle = "A run of words, here of five; a text is compared by the set of its shingles."
@@ -256,8 +258,10 @@ table = np.array([[np.mean([rule(d.text) is not None for d in english
 rules = [rule.__name__ for rule in quality.RULES]
 fig = heatmap(table, kinds, rules, numbers=True, vmin=0, vmax=1,
               title="share of the pages that a set of rules removes")  # fmt: skip
+best_of = table.max(1)[[kind in TROUBLE for kind in kinds]]
 show(fig, alt=f"A table of kinds by rule sets: {kinds[0]} pages are removed at rates of "
-              f"{', '.join(f'{x:.0%}' for x in table[0])}; trouble at much higher ones.")
+              f"{', '.join(f'{x:.0%}' for x in table[0])}; each kind of trouble by its best set at "
+              f"{best_of.min():.0%} or more.")
 
 # %% [markdown]
 # **Predict.** All three sets together: which share of the *clean* English pages, made from a document and nothing else,
@@ -697,6 +701,8 @@ if steps:
     standard_error = whole.std(ddof=1) / np.sqrt(len(whole))
     print(f"clean against raw: {whole.mean():.3f}, {whole.mean() / standard_error:.0f} standard "
           "errors")
+    leaked = max(steps.numbers(arm, "leak").max() for arm in ORDER)
+    print(f"of the held-out text's runs of 13 words, no arm has read more than {leaked:.2%}")
     assert whole.mean() > 3 * standard_error
 
 # %%
@@ -712,12 +718,16 @@ if steps:
     ax.invert_yaxis()
     show(fig, alt=f"A waterfall from {ends[0].mean():.2f} bits per byte of the raw crawl to "
                   f"{ends[-1].mean():.2f} of the mixed recipe; a dot for each seed.")
+    read_kb = [steps.numbers(arm, "bytes").mean() for arm in ORDER]
+    print("kilobytes read, at equal tokens:",
+          ", ".join(f"{arm} {kb:,.0f}" for arm, kb in zip(ORDER, read_kb)))
 
 # %% [markdown]
 # Read it like a sceptic.
 #
 # - *The order.* Each step was added to those before it. Filters would have bought more without the extraction, because
 #   menus and scripts break the rules as well. Exercise 14.8 divides a gain without an order.
+# - *The unit.* Equal compute means equal tokens. A token of HTML holds fewer letters, so the raw arm has read less.
 # - *The regime.* No arm read a page twice on purpose. Copies cost little when there is more text than compute; they cost
 #   much when the same page comes a thousand times (Lee et al. 2022), or when the exam is among them.
 # - *The judge.* The held-out text is books, speeches and plays. It likes what looks like it. A crawl cleaned for code
@@ -751,7 +761,7 @@ if steps:
 #
 # The last step of the recipe was another kind of step: nothing was removed. A **mixture** says which share of the
 # tokens comes from each domain. The record holds one model at equal compute on books, on Python code, on the synthetic
-# world (short simple stories about a few people), and on two mixtures of them.
+# world (short simple texts about a few people), and on two mixtures of them.
 #
 # **Predict.** A third of each. Compared with a model that spends all its tokens on code: how many bits per byte worse
 # is it *on code*? A number.
@@ -779,8 +789,8 @@ if steps:
 
 # %% [markdown]
 # The first tokens of a domain are worth most, as in lesson 01's curves: a third of the tokens buys far more than a
-# third of what all of them buy. So a mixture that covers every domain you care about wins the average, although it is
-# second best everywhere. Which shares are right depends on the weights in that average, and no measurement gives you
+# third of what all of them buy. So a mixture that covers every domain you care about wins the average, although a pure
+# text beats it in its own domain. Which shares are right depends on the weights in that average, and no measurement gives you
 # those. It is a decision about what the model is for.
 #
 # A share of a small domain may need more tokens than it has. Then it is read again.
