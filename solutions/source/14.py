@@ -238,7 +238,7 @@ check("14.first_of_cluster", first_of_cluster)
 #
 # *order · difficulty 2/5 · 10 min · further · idea: each step counts on what the one before it has left*
 #
-# A small pipeline, shuffled. **Three lines are there twice, once right and once wrong**: delete the wrong ones, and put
+# A small pipeline, shuffled. **Three things are there twice, once right and once wrong**: delete the wrong ones, and put
 # the rest in order. The lines inside the loop have the right indentation.
 #
 # `clean_pages(pages, mend, extract, is_english, mask, fingerprint)`: a list of pairs (id, HTML) → a list of pairs (id,
@@ -441,8 +441,8 @@ check("14.recipe_verdict", recipe_verdict)
 # <details><summary>Hint 2</summary>
 #
 # A loop: share out what is left among the open domains. Those that would go above their limit get their limit and are
-# closed; if there is none, you are done. Each round closes at least one. Exercise 06.4 had the shares of one draw; here
-# the shares of the rest change whenever somebody leaves.
+# closed; if there is none, you are done. Each round closes at least one, and the shares of the rest then no longer add
+# up to 1.
 #
 # </details>
 # <details><summary>Hint 3</summary>
