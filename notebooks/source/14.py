@@ -256,8 +256,7 @@ table = np.array([[np.mean([rule(d.text) is not None for d in english
                             if truth[d.id]["kinds"][0] == kind]) for rule in quality.RULES]
                   for kind in kinds])
 rules = [rule.__name__ for rule in quality.RULES]
-fig = heatmap(table, kinds, rules, numbers=True, vmin=0, vmax=1,
-              title="share of the pages that a set of rules removes")  # fmt: skip
+fig = heatmap(table, kinds, rules, numbers=True, vmin=0, vmax=1, title="share removed")
 best_of = table.max(1)[[kind in TROUBLE for kind in kinds]]
 show(fig, alt=f"A table of kinds by rule sets: {kinds[0]} pages are removed at rates of "
               f"{', '.join(f'{x:.0%}' for x in table[0])}; each kind of trouble by its best set at "
@@ -852,12 +851,16 @@ if steps:
     show(fig, alt=f"Bits per byte from 1 to 64 epochs: held-out text goes from "
                   f"{repeated[0].mean():.2f} to {repeated[-1].mean():.2f}, what was read from "
                   f"{known[0].mean():.2f} to {known[-1].mean():.2f}.")
+else:
+    print(ABSENT)
+
+# %%
+if steps:
     for row, count in enumerate(EPOCHS):
         cost = repeated[row] - repeated[0]
         width = f" ± {half_width(cost):.3f}" if row else ""
-        print(f"{count:>2} epochs: {cost.mean():+.3f}{width}. Recorded, {cost.size} seeds, 95 % interval")
-else:
-    print(ABSENT)
+        print(f"{count:>2} epochs: {cost.mean():+.3f}{width}; recorded, {cost.size} seeds, "
+              "95 % interval")
 
 # %% [markdown]
 # A few epochs cost little, many cost a lot: the model then knows its text by heart, and the training loss cannot tell
