@@ -1,4 +1,4 @@
-"""The recorded ablations of lesson 14, with tiny settings: equal compute, exact shares, and nothing held out is read."""
+"""The ablations of lesson 14 with tiny settings: equal compute, exact shares, and nothing that is held out is read."""
 from collections import Counter
 
 import numpy as np

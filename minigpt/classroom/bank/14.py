@@ -209,6 +209,7 @@ def score_step(pages, arrived, kept):
 
 
 def random_pairs(seed: int, count: int, many: int) -> tuple[int, list]:
+    """Pairs of different numbers, always the same for a seed."""
     rng = Random(seed)
     pairs = []
     while len(pairs) < many:
@@ -225,6 +226,7 @@ STAYS = "Which document of a cluster should be named, the one that came first or
 
 
 def cluster_twin(rng: Random) -> Question:
+    """How many documents are left."""
     count = rng.randint(8, 12)
     pairs = random_pairs(rng.randint(0, 10**6), count, rng.randint(4, 7))[1]
     first = list(range(count))
@@ -496,6 +498,7 @@ def verdict_twin(rng: Random) -> Question:
 
 
 def verdict_cases() -> list[tuple]:
+    """Clear and unclear differences, seeds missing on either side, one seed and none."""
     base = runs_of(1, [0, 1, 2], 2.0, 0.3, 0.001)
     other = runs_of(2, [2, 0, 1], 1.95, 0.3, 0.001)
     even = {"books": 1, "code": 1, "plays": 1}
@@ -756,6 +759,7 @@ SIGN = "Bits became fewer. Is that a gain above or below 0?"
 
 
 def annealing_twin(rng: Random) -> Question:
+    """The gain of the text, from three figures."""
     start = rng.randint(280, 330)
     same = start - rng.randint(10, 30)
     new = same - rng.randint(3, 15)
@@ -972,11 +976,11 @@ EXERCISES = {
 
 def rare_trouble(rng: Random) -> Question:
     """Precision from a base rate."""
-    bad = rng.choice([1, 2, 5])
+    bad, false = rng.randint(1, 9), rng.choice([4, 5, 8, 10, 20])
     return Question(
-        f"{bad} % of the pages are spam. A filter removes all spam, and 10 % of the good pages. Which share of what it "
-        "removes is spam?", bad / (bad + (100 - bad) * 0.1), f"Of 100 pages {bad} rightly and a tenth of {100 - bad} "
-        "wrongly.", 0.02,
+        f"{bad} % of the pages are spam. A filter removes all spam, and {false} % of the good pages. Which share of what "
+        "it removes is spam?", 100 * bad / (100 * bad + (100 - bad) * false),
+        f"Of 10,000 pages {100 * bad} rightly and {(100 - bad) * false} wrongly.", 0.02,
     )  # fmt: skip
 
 
