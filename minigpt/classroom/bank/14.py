@@ -978,8 +978,8 @@ def rare_trouble(rng: Random) -> Question:
     """Precision from a base rate."""
     bad, false = rng.randint(1, 9), rng.choice([4, 5, 8, 10, 20])
     return Question(
-        f"{bad} % of the pages are spam. A filter removes all spam, and {false} % of the good pages. Which share of what "
-        "it removes is spam?", 100 * bad / (100 * bad + (100 - bad) * false),
+        f"{bad} % of the pages are spam. A filter removes all spam, and {false} % of the good pages. Which share of "
+        "what it removes is spam?", 100 * bad / (100 * bad + (100 - bad) * false),
         f"Of 10,000 pages {100 * bad} rightly and {(100 - bad) * false} wrongly.", 0.02,
     )  # fmt: skip
 
