@@ -5,6 +5,12 @@ import subprocess
 from contextlib import contextmanager
 
 import pytest
+from hypothesis import settings
+
+# The same examples in every run, so that a change is not blamed for what it did not do. Other ones, now and then:
+# pytest --hypothesis-profile default
+settings.register_profile("same", derandomize=True)
+settings.load_profile("same")
 
 # One torch thread per process when pytest-xdist runs two processes on two cores: twice as fast as two threads each.
 if "PYTEST_XDIST_WORKER" in os.environ:

@@ -262,6 +262,16 @@ def test_junk_between_and_wrong_lengths(tmp_path, gz):
         assert [p.url[-1] for p in found] == ["0", "2"] and counts["broken"] >= 1, change
 
 
+@pytest.mark.parametrize("byte", [b"\0", b"5", b" ", b"\n"])
+def test_a_wrong_byte_in_a_plain_header_costs_one_record(tmp_path, byte):
+    """Also where a wrong length, or a header without its end, makes the record swallow the next one's header."""
+    first, second, rest = (warc(pages, gz=False) for pages in (many(6)[:1], many(6)[1:2], many(6)[2:]))
+    for place in range(second.index(b"<html>")):
+        bad = second[:place] + byte + second[place + 1:]
+        found, _ = reading(tmp_path, first + bad + rest, "x.warc")
+        assert {url for url, _ in many(6)} - {page.url for page in found} <= {"https://a.example/1"}, place
+
+
 def test_first_record_is_broken(tmp_path):
     data = warc(many())
     found, counts = reading(tmp_path, b"\0" * 100 + data[100:])

@@ -106,12 +106,13 @@ def _responses(path: Path, statistics: Statistics) -> Iterator[tuple[str, str, b
                         page = _response(record, statistics)
                 start = member.end if member else size
             # other people's code on damaged bytes: the kind of error is anybody's guess, and the answer always the same
-            except Exception as error:
+            except Exception:
                 statistics.counts["broken"] += 1
-                if page and _whole(last, records) and (last.digest_checker.passed or not member):
+                whole = last and _whole(last, records)
+                if page and whole and (last.digest_checker.passed or not member):
                     yield page  # what broke came after it
-                if not member:
-                    start = begin if isinstance(error, _WrongRecord) else records.offset
+                if not member:  # a record that is not what its header says may have swallowed the next one's header
+                    start = begin if last and not whole else records.offset
                 start = _next_record(data, start + 1)
     if not any_record:
         raise UserError(f"{path} holds no WARC record: is it a crawl (.warc or .warc.gz)?")
