@@ -741,9 +741,10 @@ else:
 # %% [markdown]
 # Read it like a sceptic.
 #
-# - *The order.* Each step was added to those before it. Filters would have bought more without the extraction, because
-#   menus and scripts break the rules as well. Exercise 14.8 divides a gain without an order.
-# - *The unit.* Equal compute means equal tokens. A token of HTML holds fewer letters, so the raw arm has read less.
+# - *The order.* Each step was added to those before it, and in another order each might have bought more or less: menus
+#   and scripts break the rules as well. Exercise 14.8 divides a gain without an order.
+# - *The unit.* Equal compute means equal tokens. A token of HTML, or of gibberish, holds fewer letters, so the first arms
+#   have read less. Of `extracted`, the seed that happened to read the most gibberish ended worst: see the dots.
 # - *The regime.* No arm read a page twice on purpose. Copies cost little when there is more text than compute; they cost
 #   much when the same page comes a thousand times (Lee et al. 2022), or when the exam is among them.
 # - *The judge.* The held-out text is books, speeches and plays. It likes what looks like it. A crawl cleaned for code
@@ -759,13 +760,16 @@ if steps:
     show(fig, alt="A table of recipes by held-out domains. From filtered to mixed, books go from "
                   f"{table[-2, 0]:.2f} to {table[-1, 0]:.2f} and drama from {table[-2, 2]:.2f} to "
                   f"{table[-1, 2]:.2f}.")
-    print(f"Recorded, {len(steps.seeds)} seeds: mixing plays in changes drama by "
-          f"{table[-1, 2] - table[-2, 2]:+.3f} and books by {table[-1, 0] - table[-2, 0]:+.3f}; "
+    changes = ", ".join(f"{name} by {change:+.3f}"
+                        for name, change in zip(domains, table[-1] - table[-2]))  # fmt: skip
+    print(f"Recorded, {len(steps.seeds)} seeds: mixing plays in changes {changes}; "
           f"interval of the mean of all three ± {half_width(gains[-1]):.3f}")
 else:
     print(ABSENT)
 
 # %% [markdown]
+# What the mixture buys, it buys in one domain, the one that the crawl lacks, and speeches pay a part of it.
+#
 # > **Your turn: 14.5 `recipe_verdict`** (20 min): which recipe is better, or cannot you tell?
 
 # %% [markdown] tags=["slide"]
@@ -863,8 +867,13 @@ if steps:
               "95 % interval")
 
 # %% [markdown]
-# A few epochs cost little, many cost a lot: the model then knows its text by heart, and the training loss cannot tell
-# you. It looks better than ever. (Our model is tiny, and its text tinier. Section 12 has the law for large ones.)
+# The second to fourth reading of a text is worth less than the first reading of another one, and it still teaches. After
+# that the model learns its text by heart: it ends worse than on the raw crawl, and the training loss cannot tell you. It
+# looks better than ever.
+#
+# Is four the number to remember? Not from here. In the last two arms the model has more parameters than different tokens
+# to learn from, so that learning by heart is the easier way. Models of the size that companies train have far fewer.
+# Section 12 has the law for those.
 #
 # ## 10. A schedule of mixtures
 #
@@ -949,7 +958,11 @@ else:
     print(ABSENT)
 
 # %% [markdown]
-# What annealing gains, you see: each branch is best at what it read last. What it hides:
+# What annealing gains, you see: each branch ends well on what it read last. A true answer costs the branch `facts` far
+# fewer nats than the two others. Its share of right *choices* is hardly another one, and that is lesson 12's point: there
+# are few questions, and of four options the commonest wins. Had you looked at the shares only, you would have seen nothing.
+#
+# What annealing hides:
 #
 # - **The control.** `same` gains as well, and that part is the rate's.
 # - **The price.** Whoever reports the facts alone does not report what the prose lost.
@@ -1059,7 +1072,7 @@ if steps:
 # 2. Near duplicates: shingles say what is alike, signatures make it cheap, bands make it few comparisons.
 # 3. What a step buys is measured by an ablation at equal compute, on held-out text of its own; the shares depend on the
 # order and on the judge.
-# 4. The first tokens of a domain buy most: mix. A few epochs cost little, many teach the text by heart.
+# 4. The first tokens of a domain buy most: mix. A few epochs still teach, many make a small text known by heart.
 # 5. Annealing ends a run on its best data. Its gain is the difference to the same decay on the old data, and its price is
 # paid elsewhere.
 #

@@ -1073,14 +1073,15 @@ PREDICTIONS = {
     "14.p6": Prediction(
         "Four epochs against one, at equal compute: by how many bits per byte is the held-out text worse?",
         None,
-        "Little: a second and third reading still teaches; the price comes with many.",
+        "Less than any good step of the recipe buys: a second to fourth reading still teaches. The price comes later.",
         0.5,
     ),
     "14.p7": Prediction(
         "A decay on text that is mostly facts of the world: which share of the facts told often does the model choose "
         "rightly among four?",
         None,
-        "Chance is a quarter. What was read last stays, and a small model keeps little of it.",
+        "Chance is a quarter, and the commonest option is often the right one. Compare the branch that changes nothing "
+        "before you praise the facts.",
         0.15,
     ),
     "14.p8": Prediction(
