@@ -860,20 +860,24 @@ else:
 
 # %%
 if steps:
+    their_model = GPT(ModelConfig("modern", 2, 96, 3, 3, 32, 256, 64, 1024))  # that of the record
+    size = sum(p.numel() for p in their_model.parameters())
     for row, count in enumerate(EPOCHS):
         cost = repeated[row] - repeated[0]
         width = f" ± {half_width(cost):.3f}" if row else ""
-        print(f"{count:>2} epochs: {cost.mean():+.3f}{width}; recorded, {cost.size} seeds, "
-              "95 % interval")
+        different = steps.x("1 epoch")[-1] * 1024 / count
+        print(f"{count:>2} epochs: {cost.mean():+.3f}{width}; {size / different:.0f} parameters for "
+              "each different token")
+    print(f"Recorded, {len(steps.seeds)} seeds, paired, 95 % interval; the raw crawl ends at "
+          f"{ends[0].mean():.2f} bits per byte, 64 epochs at {repeated[-1].mean():.2f}")
 
 # %% [markdown]
 # The second to fourth reading of a text is worth less than the first reading of another one, and it still teaches. After
 # that the model learns its text by heart: it ends worse than on the raw crawl, and the training loss cannot tell you. It
 # looks better than ever.
 #
-# Is four the number to remember? Not from here. In the last two arms the model has more parameters than different tokens
-# to learn from, so that learning by heart is the easier way. Models of the size that companies train have far fewer.
-# Section 12 has the law for those.
+# Is four the number to remember? Not from here. Where a model has many parameters for each different token, learning by
+# heart is the easier way. Models that companies train have far less than one. Section 12 has the law for those.
 #
 # ## 10. A schedule of mixtures
 #
