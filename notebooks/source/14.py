@@ -872,9 +872,9 @@ if steps:
           f"{ends[0].mean():.2f} bits per byte, 64 epochs at {repeated[-1].mean():.2f}")
 
 # %% [markdown]
-# The second to fourth reading of a text is worth less than the first reading of another one, and it still teaches. After
-# that the model learns its text by heart: it ends worse than on the raw crawl, and the training loss cannot tell you. It
-# looks better than ever.
+# Reading a quarter of the text four times is worth less than reading all of it once, and not much less. With a sixteenth
+# of it the model learns by heart: it ends worse than on the raw crawl, and the training loss cannot tell you. It looks
+# better than ever.
 #
 # Is four the number to remember? Not from here. Where a model has many parameters for each different token, learning by
 # heart is the easier way. Models that companies train have far less than one. Section 12 has the law for those.

@@ -1073,7 +1073,7 @@ PREDICTIONS = {
     "14.p6": Prediction(
         "Four epochs against one, at equal compute: by how many bits per byte is the held-out text worse?",
         None,
-        "Less than any good step of the recipe buys: a second to fourth reading still teaches. The price comes later.",
+        "Less than any good step of the recipe buys: a few readings are nearly as good as new text. The price comes later.",
         0.5,
     ),
     "14.p7": Prediction(
