@@ -96,7 +96,7 @@ print(f"of the removed pages {removed:.0%} are spam; of the kept ones {kept:.1%}
 #
 # Write `score_step(pages, arrived, kept)`:
 # - `pages`: {id: (bad, size)} of the whole crawl: whether the page should go, True or False, and its bytes, above 0
-# - `arrived`: a list of the ids that reached the step; `kept`: a list of those that left it, some of `arrived`
+# - `arrived`: a list of the ids that reached the step; `kept`: a list of those that it let through, some of `arrived`
 # - result: two pairs, (precision, recall) counted in pages, and (precision, recall) counted in bytes.
 #   Precision is the share of what was *removed* that is bad, recall the share of what is bad *and arrived* that was
 #   removed. If nothing was removed, precision is 1.0; if nothing bad arrived, recall is 1.0.
@@ -182,7 +182,8 @@ check("14.score_step", score_step)
 # <details><summary>Hint 2</summary>
 #
 # Section 4: clusters are joined, not documents. So before two documents are joined, go from each to the first of its
-# cluster, and join those two. The smaller one stays the first.
+# cluster, and join those two. The smaller one stays the first. Do the same once more for each document before you return
+# the list.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -268,7 +269,7 @@ check("14.first_of_cluster", first_of_cluster)
 # </details>
 # <details><summary>Hint 3</summary>
 #
-# Mail is sorted: open, read the name, cross out the price, and one letter a name.
+# Mail is sorted: open, read the name, and keep one letter for each name.
 # ```python
 # names, sorted_mail = set(), []
 # for envelope in ["(Ann, 5)", "(ann, 9)"]:
@@ -488,7 +489,7 @@ check("14.capped_mixture", capped_mixture)
 # Or: cut all at their limits and scale everything up to the total, which lifts the closed ones above their limits again.
 
 # %% [markdown]
-# ## 14.7 annealing_gain: the rate, or the text?
+# ## 14.7 annealing_gain: the decay, or the text?
 #
 # *fill · difficulty 2/5 · 15 min · further · idea: the control changes one thing only*
 #
@@ -498,8 +499,8 @@ check("14.capped_mixture", capped_mixture)
 # Fill the holes of `annealing_gain(trunk, same, new)`:
 # - three lists of equal length, at least 2, an entry a seed: bits per byte at the trunk's end, after the decay on the
 #   same text, after the decay on new text
-# - result: (rate, text, sure). `rate` is what the falling rate alone gained, on average over the seeds; `text` what the
-#   new text gained beside that; gains are positive where the bits become fewer. `sure` is True if the interval of
+# - result: (decay, text, sure). `decay` is what the same decay gained on the old text, on average over the seeds; `text`
+#   what the new text gained beside that; gains are positive where the bits become fewer. `sure` is True if the interval of
 #   `text`, mean ± `half_width`, does not contain 0; else False.
 #
 # ```python
@@ -513,8 +514,8 @@ check("14.capped_mixture", capped_mixture)
 # </details>
 # <details><summary>Hint 2</summary>
 #
-# Two runs that differ in one thing show what that thing does (section 10). Trunk and *same* differ in the rate. Which
-# two differ in the text alone? Pair them by seed before you average.
+# Two runs that differ in one thing show what that thing does (section 10). Trunk and *same* differ in the decay: more
+# steps, at a falling rate. Which two differ in the text alone? Pair them by seed before you average.
 #
 # </details>
 # <details><summary>Hint 3</summary>
@@ -532,25 +533,24 @@ check("14.capped_mixture", capped_mixture)
 
 # %%
 def annealing_gain(trunk, same, new):
-    """Bits per byte of three kinds of runs, an entry a seed -> (rate, text, sure)"""
+    """Bits per byte of three kinds of runs, an entry a seed -> (decay, text, sure)"""
     ### BEGIN SOLUTION
-    by_rate = [start - end for start, end in zip(trunk, same)]
+    by_decay = [start - end for start, end in zip(trunk, same)]
     by_text = [old - end for old, end in zip(same, new)]
-    rate, text = sum(by_rate) / len(by_rate), sum(by_text) / len(by_text)
+    decay, text = sum(by_decay) / len(by_decay), sum(by_text) / len(by_text)
     sure = bool(abs(text) > half_width(by_text))
     ### END SOLUTION
-    return rate, text, sure
+    return decay, text, sure
 
 
 # %%
 check("14.annealing_gain", annealing_gain)
 
 # %% [markdown] tags=["solution"]
-# **Why it works.** Of the two differences each changes one thing. Their sum is the whole gain, so nothing is counted
+# **Why it works.** *same* and *new* differ in the text alone. The two gains add up to the whole, so nothing is counted
 # twice.
 #
-# **The wrong road.** Trunk minus *new* is what most reports give. It holds both gains, and the larger one is often the
-# rate's.
+# **The wrong road.** Trunk minus *new*. It holds both gains, and you cannot tell them apart.
 
 # %% [markdown]
 # ## 14.8 fair_shares: who earned the gain?

@@ -752,7 +752,7 @@ def capped_mixture(have, shares, total, max_epochs):
 
 BY_RATE = "[start - end for start, end in zip(trunk, same)]"
 BY_TEXT = "[old - end for old, end in zip(same, new)]"
-MEANS = "rate, text = sum(by_rate) / len(by_rate), sum(by_text) / len(by_text)"
+MEANS = "decay, text = sum(by_decay) / len(by_decay), sum(by_text) / len(by_text)"
 SURE = "bool(abs(text) > half_width(by_text))"
 ONE_THING = "In how many things do these two runs differ?"
 SIGN = "Bits became fewer. Is that a gain above or below 0?"
@@ -766,7 +766,7 @@ def annealing_twin(rng: Random) -> Question:
     return Question(
         f"At the trunk's end {start / 100} bits per byte; after a decay on the same text {same / 100}, on new text "
         f"{new / 100}. How much did the new text gain?", (same - new) / 100,
-        "The decay on the same text is the control: what it gains, the rate gained.", 0.01,
+        "The decay on the same text is the control: what it gains, the decay gained.", 0.01,
     )  # fmt: skip
 
 
@@ -780,20 +780,20 @@ ANNEALING_GAIN = Exercise(
     ],
     mutants=(
         Mutant("against_trunk", BY_TEXT, "[start - end for start, end in zip(trunk, new)]",
-               "the new text is compared with the trunk and gets the rate's gain as well", ONE_THING),
+               "the new text is compared with the trunk and gets the decay's gain as well", ONE_THING),
         Mutant("whole_as_rate", BY_RATE, "[start - end for start, end in zip(trunk, new)]",
-               "the rate is given the whole gain", ONE_THING),
+               "the decay is given the whole gain", ONE_THING),
         Mutant("rate_negative", BY_RATE, "[end - start for start, end in zip(trunk, same)]",
-               "the gain of the rate has the wrong sign", SIGN),
+               "the gain of the decay has the wrong sign", SIGN),
         Mutant("text_negative", BY_TEXT, "[end - old for old, end in zip(same, new)]",
                "the gain of the text has the wrong sign", SIGN),
-        Mutant("both_negative", f"by_rate = {BY_RATE}\n    by_text = {BY_TEXT}",
-               "by_rate = [end - start for start, end in zip(trunk, same)]\n"
+        Mutant("both_negative", f"by_decay = {BY_RATE}\n    by_text = {BY_TEXT}",
+               "by_decay = [end - start for start, end in zip(trunk, same)]\n"
                "    by_text = [end - old for old, end in zip(same, new)]",
                "losses are returned instead of gains", SIGN),
-        Mutant("swapped", MEANS, MEANS.replace("rate, text =", "text, rate ="),
-               "the two gains have changed places", "Which two runs differ in the rate alone?"),
-        Mutant("summed", MEANS, "rate, text = sum(by_rate), sum(by_text)",
+        Mutant("swapped", MEANS, MEANS.replace("decay, text =", "text, decay ="),
+               "the two gains have changed places", "Which two runs differ in the text alone?"),
+        Mutant("summed", MEANS, "decay, text = sum(by_decay), sum(by_text)",
                "the gains are added up over the seeds", "Twice as many seeds: twice as much gain?"),
         Mutant("always_sure", SURE, "text != 0", "any gain is believed", "What does half_width say?"),
         Mutant("positive_only", SURE, "bool(text > half_width(by_text))",
@@ -802,9 +802,9 @@ ANNEALING_GAIN = Exercise(
                "the interval is that of the runs, not of the differences", "Which numbers does `text` average?"),
         Mutant("whole_interval", SURE, "bool(abs(text) > half_width([s - n for s, n in zip(trunk, new)]))",
                "the interval is that of the whole gain", "Which numbers does `text` average?"),
-        Mutant("rate_sure", SURE, "bool(abs(rate) > half_width(by_rate))",
-               "the interval of the rate's gain decides", "Of which gain should it be sure?"),
-        Mutant("shares", MEANS, f"{MEANS}\n    rate, text = rate / (rate + text), text / (rate + text)",
+        Mutant("rate_sure", SURE, "bool(abs(decay) > half_width(by_decay))",
+               "the interval of the decay's gain decides", "Of which gain should it be sure?"),
+        Mutant("shares", MEANS, f"{MEANS}\n    decay, text = decay / (decay + text), text / (decay + text)",
                "shares of the whole gain are returned", "In which unit is the result?"),
         Mutant("contains", SURE, "bool(abs(text) <= half_width(by_text))",
                "sure and unsure have changed places", "Does the interval contain 0 when you are sure?"),
@@ -818,10 +818,10 @@ def annealing_gain(trunk, same, new):
     return float((t - s).mean()), float(gain.mean()), not low <= 0 <= high""", """\
 def annealing_gain(trunk, same, new):
     count = len(trunk)
-    rate = sum(trunk) / count - sum(same) / count
+    decay = sum(trunk) / count - sum(same) / count
     text = sum(same) / count - sum(new) / count
     pairs = [same[i] - new[i] for i in range(count)]
-    return rate, text, bool(text - half_width(pairs) > 0 or text + half_width(pairs) < 0)""", """\
+    return decay, text, bool(text - half_width(pairs) > 0 or text + half_width(pairs) < 0)""", """\
 def annealing_gain(trunk, same, new):
     mean = lambda values: sum(values) / len(values)
     whole = mean([a - c for a, b, c in zip(trunk, same, new)])
@@ -1073,7 +1073,7 @@ PREDICTIONS = {
     "14.p6": Prediction(
         "Four epochs against one, at equal compute: by how many bits per byte is the held-out text worse?",
         None,
-        "Less than any good step of the recipe buys: a few readings are nearly as good as new text. The price comes later.",
+        "Something, and less than a good filter buys. The great price comes with many epochs.",
         0.5,
     ),
     "14.p7": Prediction(
