@@ -730,7 +730,7 @@ print(f"from neighbour to neighbour pairs move by {np.abs(moves).mean():.3f}, in
       f"{np.sum(np.diff(bpb) < 0)}")
 
 # %% [markdown]
-# And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. Beside it runs the smallest arm, live. (Where there is no record yet, the next cell says how to make one; it takes about 40 minutes on two cores.)
+# And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. Beside it runs the smallest arm, live. (Where there is no record yet, the next cell says how to make one; it takes about an hour.)
 
 # %%
 try:
@@ -777,7 +777,7 @@ if record:
           "own interval is wide: read a ratio to within a factor of two")  # fmt: skip
 
 # %% [markdown]
-# Three things to look for in that table. Bits per byte have by far the best ratio: they use every token of the text, and each token is a question. Sixty pairs (`pairs_60`) measure the same as all pairs, with the noise of sixty. And a probe at chance has no signal at all: two-hop questions and copying tell you *nothing* about which of two such small models is better, however many seeds you run. That is no flaw of the model; it is the wrong instrument at this size.
+# Three things to look for in that table. Bits per byte have by far the best ratio: they use every token of the text, and each token is a question. Sixty pairs (`pairs_60`) move between seeds hardly more than all pairs do: they are the same sixty each time, and most of this noise is the seed's, which no further question takes away. And where half of the tokens and all of them score alike, there is no signal: two-hop questions, copying and four options tell you *nothing* about which of two such small models is better, however many seeds you run. That is no flaw of the model; it is the wrong instrument at this size. (Read the scores before the ratio. A score near zero has next to no noise, and that is no virtue: see `new_64`.)
 #
 # And what was contamination worth, over seeds?
 
@@ -792,6 +792,8 @@ if record:
           f"(Recorded, {len(twice)} seeds, 95 % interval)")
 
 # %% [markdown]
+# Look at the first two rows before the third. The pairs that were on *no* page rise nearly as much as those that were. The pages taught the exam: its kinds of sentences and its ways of being wrong. What the copies themselves were worth is the small rest. So whoever trains on text in the style of an exam gets most of the gain without a single copy, and no search for copies will find it.
+#
 # > **Your turn: 12.7 `signal_to_noise`** (12 min).
 
 # %% [markdown]
