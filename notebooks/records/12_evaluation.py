@@ -4,7 +4,7 @@ One small GPT on a synthetic world of a dozen people: trained on all tokens, on 
 and on a text into which every second minimal pair's right sentence was planted, twelve copies of each. Seeds change the
 first weights and the order of the text; world and questions stay the same. The arm `small` is the lesson's live model.
 Each probe is measured at the end and at four checkpoints before it, whose standard deviation is its `_wobble`. About
-40 minutes on two cores.
+an hour on one core.
 """
 import random
 from functools import cache
