@@ -377,8 +377,8 @@ print(f"three words of a hundred changed: similarity {alike:.2f}")
 assert abs(alike - dedup.jaccard(" ".join(original), " ".join(altered))) < 1e-9
 
 # %% [markdown]
-# So a limit of 0.7 is stricter than it sounds: a fourth such word, and the copy passes for another text. But comparing all pairs of a billion pages is out of the question,
-# and even keeping their shingles is. **MinHash** keeps a *signature* (Broder 1997). Put all shingles of the world into
+# So a limit of 0.7 is stricter than it sounds: a fourth such word, and the copy passes for another text. But comparing
+# all pairs of a billion pages is out of the question, and even keeping their shingles is. **MinHash** keeps a *signature* (Broder 1997). Put all shingles of the world into
 # a random order, and note for each text which of its shingles comes first. Two texts have the same first one with a
 # probability that is exactly their similarity: of all the shingles that either has, each is equally likely to be first,
 # and the firsts are equal if that one is in both. Do it for 128 orders, and count.
@@ -710,7 +710,7 @@ if steps:
 if steps and here:
     quick = steps.live()
     low, high = steps.end(steps.arms[0])
-    print(f"Live: the arm {steps.arms[0]!r}, {quick.x[-1]} steps on a small crawl, ends at "
+    print(f"Live: the arm {steps.arms[0]!r}, {quick.x[-1]:.0f} steps on a small crawl, ends at "
           f"{quick.y[-1]:.3f} just now; 95 of 100 such runs end between {low:.3f} and {high:.3f}, "
           "says the record.")
 if steps:
@@ -826,7 +826,7 @@ else:
     print(ABSENT)
 
 # %% [markdown]
-# The first tokens of a domain are worth most, as in lesson 01's curves: a third of the tokens buys far more than a
+# The first tokens of a domain are worth most: a third of the tokens buys far more than a
 # third of what all of them buy. So a mixture that covers every domain you care about wins the average, although a pure
 # text beats it in its own domain. Which shares are right depends on the weights in that average, and no measurement gives you
 # those. It is a decision about what the model is for.
@@ -881,14 +881,15 @@ if steps:
         cost = repeated[row] - repeated[0]
         width = f" ± {half_width(cost):.3f}" if row else ""
         different = steps.x("1 epoch")[-1] * 1024 / count
-        print(f"{count:>2} epochs: {cost.mean():+.3f}{width}; {size / different:.0f} parameters for "
+        print(f"epochs {count:>2}: {cost.mean():+.3f}{width}; {size / different:.0f} parameters for "
               "each different token")
     print(f"Recorded, {len(steps.seeds)} seeds, paired, 95 % interval; the raw crawl ends at "
           f"{ends[0].mean():.2f} bits per byte, 64 epochs at {repeated[-1].mean():.2f}")
 
 # %% [markdown]
-# Reading a quarter of the text four times costs something, less than a good filter buys. With a sixteenth of it the model learns by heart: it ends worse than on the raw crawl, and the training loss cannot tell you. It looks
-# better than ever.
+# Reading a quarter of the text four times costs something, less than a good filter buys. With a sixteenth of it
+# the model learns by heart: it ends worse than on the raw crawl, and the training loss cannot tell you. It looks better
+# than ever.
 #
 # Is four the number to remember? Not from here. Where a model has many parameters for each different token, learning by
 # heart is the easier way. Models that companies train have far less than one. Section 12 has the law for those.
