@@ -285,6 +285,6 @@ def repeats(model: GPT) -> dict[str, float]:
     with torch.no_grad():
         logits = model(twice[:, :-1], record=seen)
         nats = torch.nn.functional.cross_entropy(logits.transpose(1, 2), twice[:, 1:], reduction="none").mean(0)
-        place = torch.arange(half, 2 * half - 1)  # of a token that came before; its follower then is at place - half + 1
+        place = torch.arange(half, 2 * half - 1)  # of tokens that came before; what followed then: place - half + 1
         looks = torch.stack([layer[:, :, place, place - half + 1].mean((0, 2)) for layer in seen["attention"]])
     return {"induction": looks.max().item(), "repeat": (nats[: half - 1].mean() - nats[half:].mean()).item()}
