@@ -97,7 +97,8 @@ check("15.exposure", exposure)
 # %% tags=["solution"]
 dice = random.Random(15)
 never = [exposure(dice.random(), [dice.random() for _ in range(31)]) for _ in range(3000)]
-print(f"first of 32: {exposure(0, [1] * 31):.2f} bits; place 16 of 32: {exposure(0, [-1] * 15 + [1] * 16):.2f}")
+middle = exposure(0, [-1] * 15 + [1] * 16)
+print(f"first of 32: {exposure(0, [1] * 31):.2f} bits; place 16 of 32: {middle:.2f}")
 print(f"never planted: {sum(never) / len(never):.2f} bits on average, "
       f"and {sum(bits >= 3 for bits in never) / len(never):.0%} of them have 3 bits or more")
 
@@ -195,7 +196,8 @@ for length in (16, 64):
     even = torch.ones(1, length, length).tril()
     even = even / even.sum(2, keepdim=True)
     twice = torch.randperm(length // 2, generator=torch.Generator().manual_seed(0)).tolist() * 2
-    print(f"{length} tokens, the second half repeats the first: {induction_score(even, twice)[0]:.3f}")
+    score = induction_score(even, twice)[0]
+    print(f"{length} tokens, the second half repeats the first: {score:.3f}")
 
 # %% [markdown]
 # ## 15.3 known_facts: two mistakes
@@ -288,7 +290,8 @@ for _ in range(400):
     rows = [(64, int(dice.random() < 0.45), int(dice.random() < 0.45)) for _ in range(60)]
     fooled += known_facts(rows)[64][1]
     chance += wilson(sum(told for _, told, _ in rows) / 60, 60)[0] > 0.25
-print(f"called known: {fooled / 4:.0f} of 100 times against the stranger, {chance / 4:.0f} against chance")
+print(f"called known: {fooled / 4:.0f} of 100 times against the stranger, "
+      f"{chance / 4:.0f} against chance")
 assert fooled < 40 < chance
 
 # %% [markdown]
@@ -452,7 +455,7 @@ print(f"left to itself {own[1:]}, fed the truth {fed}: "
 
 # %%
 def poison_needed(rates, pages, limit):
-    """{model: {documents: [rate, …]}}, {model: pages read}, 0.5 -> ({model: documents or None}, verdict)"""
+    """{model: {documents: [rate, …]}}, {model: pages}, 0.5 -> ({model: documents}, verdict)"""
     ### BEGIN SOLUTION
     needed = {}
     for model, table in rates.items():
@@ -486,7 +489,8 @@ check("15.poison_needed", poison_needed)
 # %% tags=["solution"]
 sizes = {"0.6B": 0.6e9, "2B": 2e9, "7B": 7e9, "13B": 13e9}
 pages = {model: 20 * parameters / 1680 for model, parameters in sizes.items()}
-needed, verdict = poison_needed(dict.fromkeys(sizes, {0: [0.0], 100: [0.0], 250: [1.0]}), pages, 0.5)
+works = {0: [0.0], 100: [0.0], 250: [1.0]}
+needed, verdict = poison_needed(dict.fromkeys(sizes, works), pages, 0.5)
 for model, count in needed.items():
     print(f"{model:>5}: {count} documents are {count / pages[model]:.5%} of what it read")
 print(f"verdict: {verdict}")
@@ -573,8 +577,10 @@ check("15.bias_verdict", bias_verdict)
 # %% tags=["solution"]
 dice = random.Random(8)
 for spread in (0.005, 0.02, 0.08):
-    said = [bias_verdict(0.7, 0.5, [dice.gauss(0.75, spread) for _ in range(3)]) for _ in range(1000)]
-    print(f"spread {spread:.3f}:", ", ".join(f"{word} {said.count(word) / 10:.0f} %" for word in sorted(set(said))))
+    runs = [[dice.gauss(0.75, spread) for _ in range(3)] for _ in range(1000)]
+    said = [bias_verdict(0.7, 0.5, run) for run in runs]
+    shares = [f"{word} {said.count(word) / 10:.0f} %" for word in sorted(set(said))]
+    print(f"spread {spread:.3f}:", ", ".join(shares))
 
 # %% [markdown]
 # ## 15.7 removal_honoured: gone, or not found?
@@ -750,15 +756,16 @@ check("15.memorised", memorised)
 # Thirty models, each of which read half of the documents; three kinds of documents:
 
 # %% tags=["solution"]
-dice, kinds = random.Random(21), {"terms of use": (0.95, 0.0), "a poem": (0.5, 0.3), "a list of names": (0.1, 0.6)}
-models = []
+kinds = {"terms of use": (0.95, 0.0), "a poem": (0.5, 0.3), "a list of names": (0.1, 0.6)}
+dice, models = random.Random(21), []
 for _ in range(30):
     read = {kind for kind in kinds if dice.random() < 0.5}
     models.append((read, {kind: easy + gain * (kind in read) + dice.gauss(0, 0.03)
                           for kind, (easy, gain) in kinds.items()}))  # fmt: skip
 for kind, difference in memorised(models, {}).items():
     scores = [scores[kind] for read, scores in models if kind in read]
-    print(f"{kind:<16} score of its readers {sum(scores) / len(scores):.2f}, memorised {difference:.2f}")
+    print(f"{kind:<16} score of its readers {sum(scores) / len(scores):.2f}, "
+          f"memorised {difference:.2f}")
 
 # %% [markdown] tags=["solution"]
 # The page with the best score is the one that nobody had to memorise.
