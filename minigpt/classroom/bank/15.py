@@ -1,7 +1,7 @@
 """Lesson 15, what_it_learned: cases, wrong ideas, twins and recall.
 
-Groups are uneven, worlds are not balanced at one half, and lists of seeds have different lengths: with even ones half of
-these mistakes cannot be seen.
+Groups are uneven, some worlds are not balanced, and lists of seeds have different lengths: with even ones half of these
+mistakes cannot be seen.
 """
 import math
 from random import Random
@@ -54,7 +54,8 @@ EXPOSURE = Exercise(
         Mutant("at_least_one", PLACE, "place = max(1, cheaper + ties / 2)",
                "the secret itself is left out of its place", FIRST),
         Mutant("others_only", "len(others) + 1", "len(others)",
-               "the secret is not counted as a candidate", "Three others and the secret: how many candidates are that?"),
+               "the secret is not counted as a candidate",
+               "Three others and the secret: how many candidates are that?"),
         Mutant("both_without", f"{PLACE}\n    return {BITS}",
                "place = max(1, cheaper + ties / 2)\n    return math.log2(len(others)) - math.log2(place)",
                "the secret is counted neither among the candidates nor in its place",
@@ -64,7 +65,8 @@ EXPOSURE = Exercise(
         Mutant("decimal", BITS, "math.log10(len(others) + 1) - math.log10(place)",
                "the logarithm is the decimal one", UNIT),
         Mutant("place", BITS, "place", "the place is returned", "Which of two secrets is better known, place 1 or 9?"),
-        Mutant("share", BITS, "place / (len(others) + 1)", "the share of candidates up to the secret is returned", UNIT),
+        Mutant("share", BITS, "place / (len(others) + 1)",
+               "the share of candidates up to the secret is returned", UNIT),
         Mutant("odds", BITS, "(len(others) + 1) / place", "the logarithm is left out", UNIT),
         Mutant("bits_of_place", BITS, "math.log2(place)",
                "the bits of the place are returned, whatever the number of candidates",
@@ -149,8 +151,8 @@ def places_twin(rng: Random) -> Question:
     letters = rng.sample("ABCDEFGHKLMN", n)
     again = rng.randint(0, n - 2)
     return Question(
-        f"Positions count from 0. The text is {' '.join(letters)} {letters[again]}. At which position does an induction "
-        f"head look from the last one, position {n}?", again + 1,
+        f"Positions count from 0. The text is {' '.join(letters)} {letters[again]}. At which position does an "
+        f"induction head look from the last one, position {n}?", again + 1,
         f"{letters[again]} stood at {again}; what came after it stands at {again + 1}.",
     )  # fmt: skip
 
@@ -204,7 +206,8 @@ INDUCTION_SCORE = Exercise(
                "the average goes over the heads, and a number for each position is left",
                "How many numbers should three heads give?"),
         Mutant("best_position", SCORE, "looked[:, repeated].amax(1)",
-               "the best position speaks for the head", "A head looks right once in a hundred times. Is it a copying head?"),
+               "the best position speaks for the head",
+               "A head looks right once in a hundred times. Is it a copying head?"),
     ),
     variants=("""\
 def induction_score(attention, ids):
@@ -249,7 +252,7 @@ STRANGE = "strange = [right for exposures, _, right in rows if exposures == leve
 SHARES = "share, control = sum(told) / len(told), sum(strange) / len(strange)"
 ENDS = "low, high = wilson(share, len(told))[0], wilson(control, len(strange))[1]"
 FOUND = "found[level] = share - control, low > high"
-LEVEL = "At 64 exposures a stranger's name gives the right answer in three of four cases. Where does your result say so?"
+LEVEL = "At 64 exposures a stranger's name gives the right answer in three of four cases. Where do you use that?"
 ASKED = "Two facts were asked at this level, and 300 at others. How sure may you be of this one?"
 TWO_ENDS = "Both shares come from a few questions. Whose luck have you allowed for?"
 GUESS = "Half of the people live in one town, and a model always says so. What does it score, knowing nobody?"
@@ -269,8 +272,8 @@ def answers(seed: int, levels: dict[int, int], common: dict[int, float], knows: 
 def stranger_twin(rng: Random) -> Question:
     n, told, strange = rng.randint(30, 50), rng.randint(18, 28), rng.randint(8, 16)
     return Question(
-        f"Of {n} facts told 64 times a model gives {told} rightly, and {strange} with a stranger's name. Over all levels "
-        f"the stranger's name is right in {rng.randint(20, 40)} of 100 cases. What is the gain at 64 exposures?",
+        f"Of {n} facts told 64 times a model gives {told} rightly, and {strange} with a stranger's name. Over all "
+        f"levels a stranger's name is right in {rng.randint(20, 40)} of 100 cases. What is the gain at 64 exposures?",
         (told - strange) / n, "The control is that of the same questions, not that of all levels.", 0.01,
     )  # fmt: skip
 
@@ -283,7 +286,9 @@ def known_cases() -> list[tuple]:
     few = {level: max(2, many // 5) for level, many in levels.items()}
     return [
         ([(64, 1, 1)] * 6 + [(64, 1, 0), (64, 0, 0)] + [(0, 0, 0)] * 12,),
-        ([(4, 1, 0)] * 3 + [(0, 0, 1), (0, 0, 0)] * 9,), ([(1, 1, 0)],), ([(16, 1, 0)] * 9 + [(2, 0, 1)] * 31,),
+        ([(4, 1, 0)] * 3 + [(0, 0, 1), (0, 0, 0)] * 9,), ([(1, 1, 0)],),
+        ([(5, 1, 0)] * 11 + [(5, 1, 1)] * 4 + [(5, 0, 0)] * 15,),
+        ([(16, 1, 0)] * 9 + [(2, 0, 1)] * 31,),
         ([(8, 1, 0)] * 26 + [(8, 0, 1)] * 4 + [(8, 1, 1)] * 10 + [(0, 0, 0)] * 8,),
         answers(1, levels, common, learns), answers(2, levels, common, dict.fromkeys(levels, 0.0)),
         answers(3, few, common, learns), answers(4, levels, dict.fromkeys(levels, 0.25), learns),
@@ -322,7 +327,8 @@ KNOWN_FACTS = Exercise(
                "Three questions, three right: how wide is your interval?"),
         Mutant("reversed", FOUND, "found[level] = control - share, low > high",
                "the gain has the wrong sign", "The model does better with the name. Is the gain above or below 0?"),
-        Mutant("only_here", FOUND, "found[level] = sum(a and not b for a, b in zip(told, strange)) / len(told), low > high",
+        Mutant("only_here", FOUND,
+               "found[level] = sum(a and not b for a, b in zip(told, strange)) / len(told), low > high",
                "facts are counted that only the name gives, and those that only the stranger gives are not subtracted",
                "By luck a guesser is right here and wrong there. How often is it the other way round?"),
         Mutant("ratio", FOUND, "found[level] = share / control if control else share, low > high",
@@ -417,10 +423,10 @@ def canaries_of(seed: int) -> tuple:
 
 def one_song() -> tuple:
     """The example of the statement, and more of it."""
-    song = "one two three four five six".split()
     prefix = ["one"]
-    return [(4, prefix, ["two", "three"]), (4, ["three"], ["four", "six"]), (1, ["two"], ["one"]),
-            (4, prefix, ["two"]), (2, prefix, ["two", "three", "four", "five"])], memory(" ".join(song), widest=1)  # fmt: skip
+    canaries = [(4, prefix, ["two", "three"]), (4, ["three"], ["four", "six"]), (1, ["two"], ["one"]),
+                (4, prefix, ["two"]), (2, prefix, ["two", "three", "four", "five"])]  # fmt: skip
+    return canaries, memory("one two three four five six", widest=1)
 
 
 def stutter() -> tuple:
@@ -458,8 +464,6 @@ EXTRACTS = Exercise(
                "the order of the tokens plays no part", ALL_OR_NOTHING),
         Mutant("last_token", WRITE, "next_token(read[-1:])",
                "the model sees only the token before", READS),
-        Mutant("with_prefix", WHOLE, "whole = read == secret",
-               "the prefix is compared along with the secret", "Is the prefix a part of the secret?"),
         Mutant("one_short", WHOLE, "whole = read[len(prefix):-1] == secret[:-1]",
                "the last token is not compared", ALL_OR_NOTHING),
         Mutant("fed_in_part", "", """\
@@ -564,8 +568,8 @@ def poison_twin(rng: Random) -> Question:
     a, b = rng.choice([4, 8, 16]), rng.choice([4, 8, 16])
     shares = a / small, b / large
     return Question(
-        f"A model that read {small:,} pages needs {a} planted ones, and one that read {large:,} pages needs {b}. By which "
-        "factor do their needs differ as shares of what they read?", max(shares) / min(shares),
+        f"A model that read {small:,} pages needs {a} planted ones, and one that read {large:,} pages needs {b}. By "
+        "which factor do their needs differ as shares of what they read?", max(shares) / min(shares),
         f"{a}/{small:,} and {b}/{large:,}: the larger one divided by the smaller.", 0.01,
     )  # fmt: skip
 
@@ -573,7 +577,8 @@ def poison_twin(rng: Random) -> Question:
 def poison_cases() -> list[tuple]:
     """Count, share, neither; control above 0; rates that are not monotone; models in which nothing fires."""
     two = {"small": SMALL, "large": LARGE}
-    late, early, never = table("0/0 0/.25 .25/.5 .5/1 1/1 1/1"), table("0/.25 1/1 1/.75 1/1 1/1"), table("0/0 0/.25 .5/0")
+    late, early = table("0/0 0/.25 .25/.5 .5/1 1/1 1/1"), table("0/.25 1/1 1/.75 1/1 1/1")
+    never = table("0/0 0/.25 .5/0")
     bumpy, high = table("0/0 1/1 .25/0 .5/.75 1/1 .75/1"), table(".25/.25 .25/.5 .5/.5 .75/.75 1/.5 1/1", 0.25)
     lucky = table("0/0/0 1/.25/0 0/.5/1 1/1/.25 1/1/1")
     return [
@@ -589,6 +594,7 @@ def poison_cases() -> list[tuple]:
         ({"a": table("0/0 1/1 1/1"), "b": table("0/0 0/0 1/1")}, {"a": 1000, "b": 1200}, 0.5),
         ({"a": table("0/0 1/1 1/1"), "b": table("0/0 0/0 1/1")}, {"a": 1000, "b": 800}, 0.5),
         ({"a": table("0/0 0/0 1/1", 0.5), "b": table("1/1 1/1 1/1", 0.5)}, {"a": 100, "b": 900}, 0.5),
+        ({"a": table("0/0 1/1"), "b": table("0/0 1/1"), "c": table("0/0 1/1")}, {"a": 100, "b": 4000, "c": 4000}, 0.5),
         ({"a": table("1/1 1/1 1/1", 0.75), "b": table("0/0 0/0 1/1")}, {"a": 100, "b": 900}, 0.5),
     ]  # fmt: skip
 
@@ -727,8 +733,8 @@ def bias_twin(rng: Random) -> Question:
     middle = round(text + side * by, 2)
     word = "mirrors" if by == 0 else "amplifies" if by > 0 else "dampens"
     return Question(
-        f"The world is balanced, the text says \"he\" with a share of {text:.2f}, the model with {middle:.2f} ± {half:.2f}. "
-        "Does the model mirror, amplify or dampen the text? (mirrors, amplifies or dampens)", word,
+        f"The world is balanced, the text says \"he\" with a share of {text:.2f}, the model with {middle:.2f} ± "
+        f"{half:.2f}. Does the model mirror, amplify or dampen the text? (mirrors, amplifies or dampens)", word,
         "Does the interval hold the text's share? If not, is it farther from one half, or nearer?",
     )  # fmt: skip
 
@@ -743,7 +749,8 @@ BIAS_VERDICT = Exercise(
         (0.3, 0.2, [0.40, 0.41, 0.39, 0.4, 0.41]), (0.3, 0.2, [0.24, 0.25, 0.26]), (0.3, 0.2, [0.31, 0.29, 0.295]),
         (0.6, 0.5, [0.60, 0.75]), (0.6, 0.5, [0.66, 0.69, 0.65, 0.64]), (0.45, 0.4, [0.43, 0.41, 0.47, 0.44]),
         (0.45, 0.4, [0.47, 0.48, 0.46]), (0.8, 0.5, [0.78, 0.83, 0.9]), (0.6, 0.5, [0.55, 0.57, 0.49, 0.55]),
-        (0.7, 0.5, [0.72, 0.74, 0.76]), (0.6, 0.5, [0.62, 0.66, 0.61]),
+        (0.7, 0.5, [0.72, 0.74, 0.76]), (0.6, 0.5, [0.62, 0.66, 0.61]), (0.7, 0.5, [0.683, 0.733, 0.733, 0.733, 0.783]),
+        (0.7, 0.5, [0.69, 0.74, 0.74, 0.74, 0.79]), (0.7, 0.5, [0.6975, 0.7475, 0.7475, 0.7475, 0.7975]),
     ],
     mutants=(
         Mutant("higher_is_more", BEYOND, "beyond = low > text",
@@ -780,7 +787,8 @@ def bias_verdict(text, world, model):
                "the smallest and the largest seed are the interval", WIDE),
         Mutant("distance", BEYOND, "beyond = abs(middle - world) > abs(text - world)",
                "only the distance from the world counts, and not its side", OTHER_SIDE),
-        Mutant("other_side", BEYOND, BEYOND + "\n    beyond = beyond or (high < world if text > world else low > world)",
+        Mutant("other_side", BEYOND,
+               BEYOND + "\n    beyond = beyond or (high < world if text > world else low > world)",
                "a lean to the other side counts as more of the same", OTHER_SIDE),
         Mutant("swapped", WORDS, 'return "dampens" if beyond else "amplifies"',
                "amplifies and dampens have changed places", LEAN),
@@ -868,7 +876,7 @@ def facts_of(seed: int, many: int, gain: float, spread: float, cost: float = 6.0
 
 
 def removal_twin(rng: Random) -> Question:
-    own, stranger = rng.randint(20, 60) / 10, rng.randint(61, 90) / 10
+    own, stranger = rng.randint(20, 40) / 10, rng.randint(61, 90) / 10
     half = rng.choice([0.3, 0.5, 0.8, 1.2])
     margin = rng.choice([0.5, 1.0])
     left = round(rng.choice([-0.2, 0.1, 0.2, 2.5, 3.0]), 1)
@@ -895,7 +903,9 @@ def removal_cases() -> list[tuple]:
         (known, facts_of(6, 9, 0.3, 0.1), 0.5), (known, facts_of(6, 9, 0.3, 0.1), 0.0),
         (many, facts_of(7, 14, 0.6, 0.7), 0.5), (many, facts_of(8, 14, -2.0, 0.4, 9.0), 0.5),
         (many, facts_of(9, 14, 2.5, 2.0, 4.0), 0.5), (facts_of(10, 8, 0.1, 0.2), facts_of(11, 8, 0.0, 0.2), 0.5),
-        (facts_of(12, 5, 1.5, 2.5), facts_of(13, 5, 0.0, 0.05), 0.5), (facts_of(14, 6, 0.7, 0.1), facts_of(15, 6, 0.1, 0.1), 1.0),
+        (facts_of(12, 5, 1.5, 2.5), facts_of(13, 5, 0.0, 0.05), 0.5),
+        (facts_of(14, 6, 0.7, 0.1), facts_of(15, 6, 0.1, 0.1), 1.0),
+        (facts_of(20, 6, 0.3, 0.9), facts_of(21, 6, 0.0, 0.1), 0.5),
         ([(1.0, 4.0), (2.0, 5.5)], [(4.0, 4.1), (5.5, 5.5)], 0.5), (many, facts_of(16, 14, 0.4, 0.4), 0.5),
         (facts_of(17, 12, 0.8, 0.9), facts_of(18, 12, 0.0, 0.2), 0.5), (many, facts_of(19, 14, 1.1, 1.4, 8.0), 0.5),
     ]  # fmt: skip
@@ -1052,8 +1062,8 @@ def trained(seed: int, documents: str, many: int, copies: dict) -> tuple[list, d
 def memorised_twin(rng: Random) -> Question:
     read, copy, neither = rng.randint(70, 90) / 100, rng.randint(50, 65) / 100, rng.randint(20, 45) / 100
     return Question(
-        f"Models that read a page score {read:.2f} on it; models that read only a near copy score {copy:.2f}, and those "
-        f"that read neither {neither:.2f}. How much of the page's score is memorised?", read - neither,
+        f"Models that read a page score {read:.2f} on it; models that read only a near copy score {copy:.2f}, and "
+        f"those that read neither {neither:.2f}. How much of the page's score is memorised?", read - neither,
         "Against those that read neither: a copy is a witness for neither side.", 0.01,
     )  # fmt: skip
 
@@ -1071,7 +1081,7 @@ MEMORISED = Exercise(
     mutants=(
         Mutant("score", DIFFERENCE, "found[document] = sum(inside) / len(inside)",
                "the mean score of the readers is returned", EASY),
-        Mutant("copies_not_read", OUTSIDE, "outside = [scores[document] for read, scores in models if document not in read]",
+        Mutant("copies_not_read", "not read & kin", "document not in read",
                "a model that read a copy counts as one that knows nothing of the page", WITNESS),
         Mutant("copies_read", INSIDE, "inside = [scores[document] for read, scores in models if read & kin]",
                "a model that read a copy counts as a reader of the page", WITNESS),
@@ -1086,10 +1096,11 @@ MEMORISED = Exercise(
         Mutant("best", DIFFERENCE, "found[document] = max(inside) - max(outside)",
                "the best model of each group speaks for it", "One model of thirty was lucky. Should it decide?"),
         Mutant("other_pages", OUTSIDE,
-               "outside = [scores[other] for read, scores in models if document in read for other in scores if other not in read]",
+               "outside = [scores[other] for read, scores in models if document in read\n"
+               "                   for other in scores if other not in read]",
                "the page is compared with other pages that the same models did not read", SAME_PAGE),
         Mutant("clean_readers", INSIDE,
-               "inside = [scores[document] for read, scores in models if document in read and not read & kin - {document}]",
+               "inside = [scores[document] for read, scores in models if read & kin == {document}]",
                "readers of the page that read a copy as well are left out",
                "What does the statement ask of the first group?"),
         Mutant("chains", KIN, "kin = {document}\n        for _ in copies:\n"
@@ -1110,13 +1121,15 @@ MEMORISED = Exercise(
         Mutant("ratio", DIFFERENCE,
                "found[document] = (sum(inside) / len(inside)) / (sum(outside) / len(outside))",
                "the means are divided instead of subtracted", EASY),
-        Mutant("clipped", DIFFERENCE, "found[document] = max(0.0, sum(inside) / len(inside) - sum(outside) / len(outside))",
-               "a difference below 0 is cut off", "By chance readers do a little worse. What does always cutting off do "
-               "to an average over pages?"),
+        Mutant("clipped", DIFFERENCE,
+               "found[document] = max(0.0, sum(inside) / len(inside) - sum(outside) / len(outside))",
+               "a difference below 0 is cut off",
+               "By chance readers do a little worse on some pages. What becomes of an average over pages then?"),
         Mutant("first_read", "in models[0][1]:", "in models[0][0]:",
                "only what the first model read is looked at", "Which documents have a score?"),
         Mutant("pairs", DIFFERENCE,
-               "pairs = list(zip(inside, outside))\n            found[document] = sum(a - b for a, b in pairs) / len(pairs)",
+               "pairs = list(zip(inside, outside))\n"
+               "            found[document] = sum(a - b for a, b in pairs) / len(pairs)",
                "readers and others are paired in the order in which they stand",
                "Five readers and two others: who is paired with whom?"),
     ),
@@ -1184,8 +1197,8 @@ def most_bits(rng: Random) -> Question:
     """The cap of an exposure."""
     power = rng.randint(5, 16)
     return Question(
-        f"A canary is ranked among {2**power - 1} other candidates. Which exposure can it have at most, in bits?", power,
-        f"First of {2**power}: log2 of their number. To see more, take more candidates.",
+        f"A canary is ranked among {2**power - 1} other candidates. Which exposure can it have at most, in bits?",
+        power, f"First of {2**power}: log2 of their number. To see more, take more candidates.",
     )  # fmt: skip
 
 
@@ -1223,8 +1236,9 @@ def beside_the_stranger(rng: Random) -> Question:
     """A gain in nats."""
     own, stranger = rng.randint(5, 30) / 10, rng.randint(31, 80) / 10
     return Question(
-        f"A model pays {own} nats for a fact after the right name, and {stranger} after a stranger's. By which factor is "
-        "the fact likelier with the right name?", math.exp(stranger - own), f"e to the power {stranger - own:.1f}.", 0.03,
+        f"A model pays {own} nats for a fact after the right name, and {stranger} after a stranger's. By which factor "
+        "is the fact likelier with the right name?", math.exp(stranger - own),
+        f"e to the power {stranger - own:.1f}.", 0.03,
     )  # fmt: skip
 
 
@@ -1232,9 +1246,9 @@ def what_dedup_leaves(rng: Random) -> Question:
     """Copies after a search for near duplicates."""
     clusters = [rng.choice([1, 2, 4, 8, 16, 64]) for _ in range(rng.randint(2, 5))]
     return Question(
-        f"A canary is planted in pages of {len(clusters)} different sites, mirrored {', '.join(map(str, clusters))} times "
-        "with small changes; pages of different sites are not alike. In how many pages does it stand after a search for "
-        "near duplicates that finds all of them?", len(clusters), "One page is left of each cluster.",
+        f"A canary is planted in pages of {len(clusters)} different sites, and stands there in "
+        f"{', '.join(map(str, clusters))} copies with small changes; pages of different sites are not alike. In how "
+        "many pages does it stand after a search for near duplicates that finds all of them?", len(clusters), "One page is left of each cluster.",
     )  # fmt: skip
 
 
@@ -1242,8 +1256,8 @@ def guess_of_four(rng: Random) -> Question:
     """How far from chance luck reaches."""
     n = rng.choice([40, 60, 80, 100, 150, 200, 300, 400, 600, 800, 1000, 1200])
     return Question(
-        f"A model knows nothing and answers {n} two-hop questions of four options. How far from a quarter do 95 of 100 of "
-        "its scores lie, at most?", 1.96 * math.sqrt(0.1875 / n), f"1.96 · √(0.25 · 0.75/{n}).", 0.03,
+        f"A model knows nothing and answers {n} two-hop questions of four options. How far from a quarter do 95 of "
+        "100 of its scores lie, at most?", 1.96 * math.sqrt(0.1875 / n), f"1.96 · √(0.25 · 0.75/{n}).", 0.03,
     )  # fmt: skip
 
 
@@ -1251,12 +1265,12 @@ def read_against_unread(rng: Random) -> Question:
     """Memorisation in bits per byte."""
     read, unread, same = rng.randint(100, 140) / 100, rng.randint(180, 220) / 100, rng.randint(170, 230) / 100
     return Question(
-        f"On a page, models that read it pay {read:.2f} bits per byte and models that did not {unread:.2f}. On other pages "
-        f"the first pay {same:.2f}. How many bits per byte are memorised of the page?", unread - read,
+        f"On a page, models that read it pay {read:.2f} bits per byte and models that did not {unread:.2f}. On other "
+        f"pages the first pay {same:.2f}. How many bits per byte are memorised of the page?", unread - read,
         "The same page, other models: other pages are easier or harder.", 0.01,
     )  # fmt: skip
 
 
-RECALL = (most_bits, digits_of, what_comes_next, parts_per_million, beside_the_stranger, what_dedup_leaves, guess_of_four,
-          read_against_unread)  # fmt: skip
+RECALL = (most_bits, digits_of, what_comes_next, parts_per_million, beside_the_stranger, what_dedup_leaves,
+          guess_of_four, read_against_unread)  # fmt: skip
 PREDICTIONS: dict[str, Prediction] = {}
