@@ -770,5 +770,5 @@ for kind, difference in memorised(models, {}).items():
 # %% [markdown] tags=["solution"]
 # The page with the best score is the one that nobody had to memorise.
 #
-# **Its price.** Thirty models. The lesson has two arms with three seeds each, so it asks this of whole kinds of pages,
-# and not of a single one.
+# **Its price.** Thirty models. The lesson has three, each of which leaves out a third of some documents. So each of
+# these has two readers and one model that did not read it, and only averages over many documents say anything.

@@ -280,10 +280,10 @@ def stranger_twin(rng: Random) -> Question:
 
 def known_cases() -> list[tuple]:
     """The example; levels of uneven sizes where answers are more common the more often they are told."""
-    levels = {0: 37, 1: 23, 4: 41, 16: 19, 64: 53, 256: 7}
+    levels = {0: 27, 1: 13, 4: 31, 16: 9, 64: 33, 256: 5}
     common = {0: 0.2, 1: 0.25, 4: 0.3, 16: 0.4, 64: 0.55, 256: 0.7}
     learns = {0: 0.0, 1: 0.0, 4: 0.2, 16: 0.6, 64: 0.7, 256: 0.9}
-    few = {level: max(2, many // 5) for level, many in levels.items()}
+    few = {level: max(2, many // 4) for level, many in levels.items()}
     return [
         ([(64, 1, 1)] * 6 + [(64, 1, 0), (64, 0, 0)] + [(0, 0, 0)] * 12,),
         ([(4, 1, 0)] * 3 + [(0, 0, 1), (0, 0, 0)] * 9,), ([(1, 1, 0)],),
@@ -292,8 +292,8 @@ def known_cases() -> list[tuple]:
         ([(8, 1, 0)] * 26 + [(8, 0, 1)] * 4 + [(8, 1, 1)] * 10 + [(0, 0, 0)] * 8,),
         answers(1, levels, common, learns), answers(2, levels, common, dict.fromkeys(levels, 0.0)),
         answers(3, few, common, learns), answers(4, levels, dict.fromkeys(levels, 0.25), learns),
-        answers(5, {2: 300, 9: 5}, {2: 0.1, 9: 0.5}, {2: 0.15, 9: 0.95}),
-        answers(6, {3: 60, 30: 60}, {3: 0.3, 30: 0.5}, {3: 0.2, 30: 0.25}),
+        answers(5, {2: 90, 9: 5}, {2: 0.1, 9: 0.5}, {2: 0.15, 9: 0.95}),
+        answers(6, {3: 40, 30: 40}, {3: 0.3, 30: 0.5}, {3: 0.2, 30: 0.25}),
     ]
 
 
@@ -1248,7 +1248,8 @@ def what_dedup_leaves(rng: Random) -> Question:
     return Question(
         f"A canary is planted in pages of {len(clusters)} different sites, and stands there in "
         f"{', '.join(map(str, clusters))} copies with small changes; pages of different sites are not alike. In how "
-        "many pages does it stand after a search for near duplicates that finds all of them?", len(clusters), "One page is left of each cluster.",
+        "many pages does it stand after a search for near duplicates that finds all of them?",
+        len(clusters), "One page is left of each cluster.",
     )  # fmt: skip
 
 
