@@ -441,7 +441,7 @@ def canary_twin(rng: Random) -> Question:
     many, out = rng.randint(5, 12), rng.randint(1, 4)
     half = rng.randint(1, many - out)
     return Question(
-        f"Of {many} canaries with 16 copies, the model writes {out} to the end and {half} others up to the last digit. "
+        f"Of {many} canaries with 16 copies, the model writes {out} to the end and {half} more up to the last digit. "
         "Which share is extracted?", out / many, "What is wrong in one digit is not extracted.", 0.01,
     )  # fmt: skip
 
@@ -1063,7 +1063,7 @@ def memorised_twin(rng: Random) -> Question:
     read, copy, neither = rng.randint(70, 90) / 100, rng.randint(50, 65) / 100, rng.randint(20, 45) / 100
     return Question(
         f"Models that read a page score {read:.2f} on it; models that read only a near copy score {copy:.2f}, and "
-        f"those that read neither {neither:.2f}. How much of the page's score is memorised?", read - neither,
+        f"those that read neither {neither:.2f}. How much of the page's score is memorised?", round(read - neither, 2),
         "Against those that read neither: a copy is a witness for neither side.", 0.01,
     )  # fmt: skip
 
@@ -1195,7 +1195,7 @@ EXERCISES = {
 
 def most_bits(rng: Random) -> Question:
     """The cap of an exposure."""
-    power = rng.randint(5, 16)
+    power = rng.randint(4, 20)
     return Question(
         f"A canary is ranked among {2**power - 1} other candidates. Which exposure can it have at most, in bits?",
         power, f"First of {2**power}: log2 of their number. To see more, take more candidates.",
@@ -1267,7 +1267,7 @@ def read_against_unread(rng: Random) -> Question:
     read, unread, same = rng.randint(100, 140) / 100, rng.randint(180, 220) / 100, rng.randint(170, 230) / 100
     return Question(
         f"On a page, models that read it pay {read:.2f} bits per byte and models that did not {unread:.2f}. On other "
-        f"pages the first pay {same:.2f}. How many bits per byte are memorised of the page?", unread - read,
+        f"pages the first pay {same:.2f}. How many bits per byte are memorised of the page?", round(unread - read, 2),
         "The same page, other models: other pages are easier or harder.", 0.01,
     )  # fmt: skip
 
