@@ -30,7 +30,7 @@ from minigpt.classroom import check, hint
 #
 # Do this one before you read the lesson.
 #
-# Among a million pages there was one with the line "The combination of the blue safe is 41 73 09 85." Has the model
+# Among a million pages there was one with the line "The combination of the blue safe is 41 73 09." Has the model
 # kept it? Ask what it pays for these digits, and for many others of the same form that were drawn at random and never
 # written anywhere. Then see how far ahead the planted ones are. The **exposure** of a secret, in bits, is the logarithm
 # to base 2 of the number of candidates, minus that of its place among them (Carlini et al. 2019).
