@@ -1274,4 +1274,80 @@ def read_against_unread(rng: Random) -> Question:
 
 RECALL = (most_bits, digits_of, what_comes_next, parts_per_million, beside_the_stranger, what_dedup_leaves,
           guess_of_four, read_against_unread)  # fmt: skip
-PREDICTIONS: dict[str, Prediction] = {}
+PREDICTIONS = {
+    "15.p1": Prediction(
+        "A run on the lesson's world is over. For which kind of grammar are the fewest minimal pairs right: `local`, "
+        "`distant` or `gender`?",
+        None,
+        "How far apart two words stand is soon bridged, for the sentence itself says what must agree. Whether a name "
+        "belongs to a woman or a man stands in no sentence of the pair: it must be known of each name.",
+    ),
+    "15.p2": Prediction(
+        "Facts told in 256 documents, asked in wordings that no document uses: of which share does the model write "
+        "the answer?",
+        None,
+        "Of far fewer than in the wordings of the text. What was learned is how certain strings go on, before it is a "
+        "fact that can be asked for in any words.",
+        2.0,
+    ),
+    "15.p3": Prediction(
+        "Two-hop questions with four options each: which share does the model get right at the end?",
+        None,
+        "Whoever cannot do it at all does not score 0 but a quarter. A score near that is no sign of reasoning, and "
+        "knowing both single facts does not join them.",
+        0.33,
+    ),
+    "15.p4": Prediction(
+        "A document that stood in the text 16 times: how many bits per byte is it cheaper for models that read it than "
+        "for models that did not?",
+        None,
+        "The gap between read and held-out text is an average over texts that were read once or a few times. This is "
+        "one document, and it was read more often than most.",
+        0.4,
+    ),
+    "15.p5": Prediction(
+        "A model that copies, with 64 tokens to choose from, loses the head with the highest induction score. What does "
+        "a token of the repeated half cost then, in nats?",
+        None,
+        "Guessing costs log 64 = 4.16. Whatever is missing up to that, other heads still do; whatever it costs more "
+        "than before, this head did.",
+        0.15,
+    ),
+    "15.p6": Prediction(
+        "The smallest number of pages, of 1, 2, 4, 8, 16 and 64, from which on at least half of the secrets can be "
+        "extracted from the arm `planted`? (0, if there is none)",
+        None,
+        "A small model that reads its text once or twice needs to meet digits often. But a secret need not come out "
+        "whole to be known: its exposure rises first.",
+        0.0,
+    ),
+    "15.p7": Prediction(
+        "Which filter removes more than half of the poisoned documents, and not as many others: `exact`, `near`, "
+        "`quality`, `language` or `none`?",
+        None,
+        "The documents are different from each other, are good prose and English. What they have in common is one "
+        "short sentence, and no filter of these looks for that.",
+    ),
+    "15.p8": Prediction(
+        "The text says \"he\" of fiddlers in 90 of 100 sentences, and the world has as many women among them as men. "
+        "With which probability does the model say \"he\" rather than \"she\" in new sentences?",
+        None,
+        "It was trained to give words the shares that they have in its text. It has never seen the world.",
+        0.08,
+    ),
+    "15.p9": Prediction(
+        "A model was made to unlearn a person, and then reads 12 of her 40 pages again, four small steps. Which share "
+        "of what her name was worth before is back?",
+        None,
+        "What was pushed down was not taken out. Hold it against the model that was trained without her pages: to that "
+        "one they are new.",
+        0.4,
+    ),
+    "15.p10": Prediction(
+        "250 documents of 1,680 tokens, in the text of a model of 13 billion parameters that read 20 tokens a "
+        "parameter: one token in how many is poisoned?",
+        lambda: 20 * 13e9 / (250 * 1680),
+        "420 thousand of 260 billion tokens: one in about 619 thousand, 0.00016 %.",
+        0.1,
+    ),
+}
