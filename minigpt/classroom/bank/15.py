@@ -1306,8 +1306,8 @@ PREDICTIONS = {
         0.4,
     ),
     "15.p5": Prediction(
-        "A model that copies, with 64 tokens to choose from, loses the head with the highest induction score. What does "
-        "a token of the repeated half cost then, in nats?",
+        "A model that copies, with 64 tokens to choose from, loses the head with the highest induction score. What "
+        "does a token of the repeated half cost then, in nats?",
         None,
         "Guessing costs log 64 = 4.16. Whatever is missing up to that, other heads still do; whatever it costs more "
         "than before, this head did.",
