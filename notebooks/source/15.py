@@ -161,7 +161,9 @@ LOOKS = {"local": (BLUE, "-"), "distant": (SKY, "-"), "gender": (PURPLE, "-"),
 if learning:
     fig, ax = figure(width=6.8, height=3.4)
     ends = {name: (measured(name)[-1].mean() - low) / (1 - low) for name, low in CHANCE.items()}
-    heights = dict(zip(sorted(ends, key=ends.get), np.linspace(-0.12, 1.02, len(ends))))
+    heights, last = {}, -1
+    for name in sorted(ends, key=ends.get):  # names at the ends of their lines, not on each other
+        heights[name] = last = max(ends[name], last + 0.1)
     for name, low in CHANCE.items():
         curve = (measured(name).mean(1) - low) / (1 - low)
         ax.semilogx(learning.x("full"), curve, LOOKS[name][1], color=LOOKS[name][0])
@@ -279,9 +281,10 @@ if learning:
 
 # %% [markdown]
 # Read the two panels together. Writing the answer works in the wordings of the text, and hardly in new ones. So much of
-# this "knowledge" is about *strings*: after "{name} keeps a" comes this pet. In nats, something may reach the new
+# this "knowledge" is about *strings*: after "Tilda keeps a" comes this pet. In nats, something may reach the new
 # wordings as well: enough to move a probability, not enough to be written. Which of the two you call knowing decides what
-# you report.
+# you report. (Look at how wide the ± of that column is, and ask why: few facts, three seeds, and a single name for all
+# strangers. With the names of twenty strangers it would be narrower.)
 #
 # Large models show the same when each fact is told in one wording only: they store it, and cannot answer. Told in many
 # wordings, with questions and answers mixed in, they can (Allen-Zhu and Li 2023). Our facts *are* told in ever other
@@ -653,8 +656,9 @@ def level(arm, name, doses):
 #
 # $$\text{exposure} = \log_2(\text{number of candidates}) - \log_2(\text{rank})$$
 #
-# With 500 candidates it is at most about 9 bits. A secret that was never planted does *not* get 0: it comes first once
-# in 500 times. Its mean is about 1.4 bits. (Your exercise 15.1 has the computation.)
+# With 500 candidates it is at most about 9 bits (`small` is asked with 100, so at most 6.6). A secret that was never
+# planted does *not* get 0: it comes first once in 500 times, and its mean is about 1.4 bits. (Your exercise 15.1 has the
+# computation.)
 #
 # **Predict.** What is the smallest number of pages (1, 2, 4, 8, 16 or 64) from which on at least half of the secrets
 # can be extracted from the arm `planted`?
@@ -921,10 +925,11 @@ if planted:
           f"(Recorded, {len(planted.seeds)} seeds, 95 % interval)")
 
 # %% [markdown]
-# The model cannot know the world. It knows the text, and it is *right* about the text: a model that answered one half
-# would have a higher loss. So "the model is biased" has two questions in it. Does it mirror, soften or sharpen the
-# text? That is a measurement, and here it is. Should it say what the text says? That is a decision about its use, and no
-# loss makes it for you. Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
+# The model cannot know the world. It knows the text, and its loss is lowest where it answers with the text's shares: one
+# half for each trade would cost more. Where it has seen too little of a trade, it stays nearer to what it expects of
+# trades in general. So "the model is biased" has two questions in it. Does it mirror, soften or sharpen the text? That is
+# a measurement, and the table has it. Should it say what the text says? That is a decision about its use, and no loss
+# makes it for you. Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
 # in ten. Then the *system* sharpens what the model mirrors. (That trained models can sharpen the correlations of their
 # data was shown for images by Zhao et al. 2017.)
 #
