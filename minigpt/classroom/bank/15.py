@@ -1279,8 +1279,8 @@ PREDICTIONS = {
         "A run on the lesson's world is over. For which kind of grammar are the fewest minimal pairs right: `local`, "
         "`distant` or `gender`?",
         None,
-        "How far apart two words stand is soon bridged, for the sentence itself says what must agree. Whether a name "
-        "belongs to a woman or a man stands in no sentence of the pair: it must be known of each name.",
+        "Distance makes it harder, but what must agree stands in the sentence. Whether a name belongs to a woman or a "
+        "man stands in no sentence of the pair: it must be known of each name.",
     ),
     "15.p2": Prediction(
         "Facts told in 256 documents, asked in wordings that no document uses: of which share does the model write "
@@ -1293,8 +1293,8 @@ PREDICTIONS = {
     "15.p3": Prediction(
         "Two-hop questions with four options each: which share does the model get right at the end?",
         None,
-        "Whoever cannot do it at all does not score 0 but a quarter. A score near that is no sign of reasoning, and "
-        "knowing both single facts does not join them.",
+        "Whoever cannot do it at all does not score 0 but a quarter, and more where some options are common: with a "
+        "stranger's name the score is nearly the same. Knowing two facts does not join them.",
         0.33,
     ),
     "15.p4": Prediction(
@@ -1317,8 +1317,8 @@ PREDICTIONS = {
         "The smallest number of pages, of 1, 2, 4, 8, 16 and 64, from which on at least half of the secrets can be "
         "extracted from the arm `planted`? (0, if there is none)",
         None,
-        "A small model that reads its text once or twice needs to meet digits often. But a secret need not come out "
-        "whole to be known: its exposure rises first.",
+        "Digits have no pattern, so a small model has to meet them often before it writes them without a mistake. But a "
+        "secret need not come out whole to be known: its exposure rises first.",
         0.0,
     ),
     "15.p7": Prediction(
@@ -1332,8 +1332,9 @@ PREDICTIONS = {
         "The text says \"he\" of fiddlers in 90 of 100 sentences, and the world has as many women among them as men. "
         "With which probability does the model say \"he\" rather than \"she\" in new sentences?",
         None,
-        "It was trained to give words the shares that they have in its text. It has never seen the world.",
-        0.08,
+        "It leans as its text does, for it has never seen the world. It need not lean as far: it has met few such "
+        "sentences, and mixes them with all others in which somebody is \"he\" or \"she\".",
+        0.1,
     ),
     "15.p9": Prediction(
         "A model was made to unlearn a person, and then reads 12 of her 40 pages again, four small steps. Which share "
@@ -1341,7 +1342,7 @@ PREDICTIONS = {
         None,
         "What was pushed down was not taken out. Hold it against the model that was trained without her pages: to that "
         "one they are new.",
-        0.4,
+        0.3,
     ),
     "15.p10": Prediction(
         "250 documents of 1,680 tokens, in the text of a model of 13 billion parameters that read 20 tokens a "
