@@ -1317,8 +1317,8 @@ PREDICTIONS = {
         "The smallest number of pages, of 1, 2, 4, 8, 16 and 64, from which on at least half of the secrets can be "
         "extracted from the arm `planted`? (0, if there is none)",
         None,
-        "Digits have no pattern, so a small model has to meet them often before it writes them without a mistake. But a "
-        "secret need not come out whole to be known: its exposure rises first.",
+        "Digits have no pattern, so a small model has to meet them often before it writes them without a mistake. But "
+        "a secret need not come out whole to be known: its exposure rises first.",
         0.0,
     ),
     "15.p7": Prediction(
