@@ -158,27 +158,33 @@ CHANCE = {"local": 1 / 2, "distant": 1 / 2, "gender": 1 / 2, "told_256": 0, "tol
 LOOKS = {"local": (BLUE, "-"), "distant": (SKY, "-"), "gender": (PURPLE, "-"),
          "told_256": (GREEN, "--"), "told_64": (ORANGE, "--"), "two_hop": (VERMILLION, ":"),
          "copying": (GREY, ":")}  # fmt: skip
+
+
+def above_chance(name):
+    """-> (checkpoints,): 0 is chance, 1 all right; mean over the seeds"""
+    return (measured(name).mean(1) - CHANCE[name]) / (1 - CHANCE[name])
+
+
+# %%
 if learning:
     fig, ax = figure(width=6.8, height=3.4)
-    ends = {name: (measured(name)[-1].mean() - low) / (1 - low) for name, low in CHANCE.items()}
-    heights, last = {}, -1
-    for name in sorted(ends, key=ends.get):  # names at the ends of their lines, not on each other
-        heights[name] = last = max(ends[name], last + 0.1)
-    for name, low in CHANCE.items():
-        curve = (measured(name).mean(1) - low) / (1 - low)
-        ax.semilogx(learning.x("full"), curve, LOOKS[name][1], color=LOOKS[name][0])
-        place = learning.x("full")[-1] * 1.12, heights[name]
-        ax.annotate(name, place, color=LOOKS[name][0], va="center", annotation_clip=False)
+    ends, place = {name: above_chance(name)[-1] for name in CHANCE}, -1
+    for name in sorted(ends, key=ends.get):
+        color, style = LOOKS[name]
+        ax.semilogx(learning.x("full"), above_chance(name), style, color=color)
+        place = max(ends[name], place + 0.1)  # names at the ends of their lines, not on each other
+        ax.annotate(name, (learning.x("full")[-1] * 1.12, place), color=color, va="center",
+                    annotation_clip=False)  # fmt: skip
     ax.axhline(0, color=BLACK, linewidth=0.8)
     ax.set(xlabel="training tokens", ylabel="above chance\n(1: all right)", ylim=(-0.35, 1.05))
-    show(fig, alt="Scores above chance at twelve checkpoints. At the end: "
-                  + ", ".join(f"{name} {value:.2f}" for name, value in ends.items()) + ".")
+    said = ", ".join(f"{name} {value:.2f}" for name, value in ends.items())
+    show(fig, alt=f"Scores above chance at twelve checkpoints. At the end: {said}.")
 else:
     print(ABSENT)
 
 # %% [markdown]
 # When may you say that something *has been learned*? Take the first checkpoint at which the interval of the score
-# (Wilson 1927, lesson 12) lies wholly above chance, and stays there. The interval is over questions, so a probe with few
+# (lesson 12; Wilson 1927) lies wholly above chance, and stays there. The interval is over questions, so a probe with few
 # questions is found late, however early the model knew.
 
 # %%
@@ -194,7 +200,8 @@ if learning:
               for name in CHANCE}
     print(f"{'':<10} questions    end   above chance from")
     for name, low in CHANCE.items():
-        base = max(low, measured("told_0")[-1].mean() if "told" in name else 0)
+        untold = wilson(measured("told_0")[-1].mean(), levels[0])[1]
+        base = untold if "told" in name else low
         first = first_above(name, base, counts[name])
         when = "never" if first is None else f"{learning.x('full')[first] / 1000:,.0f} k tokens"
         print(f"{name:<10} {counts[name]:>9} {measured(name)[-1].mean():>6.2f}   {when}")
@@ -204,8 +211,8 @@ if learning:
 # Four things to know before you tell this as a story. *Below* chance at the start is no noise: a model that knows only
 # how frequent words are prefers the frequent form, right or wrong. *The rate falls* to zero during the run, and part of
 # the rise at the end is the settling of lesson 08: a checkpoint is not a shorter run. *The kinds differ in more than
-# distance.* And for facts the bar is not zero: it is what the model "knows" of facts that are told *nowhere*, by writing
-# some common answer. That the order is much the same from run to run and between models has been found for grammar in
+# distance.* And for facts the bar is not zero: it is what the model may "know" of facts that are told *nowhere*, by writing
+# some common answer; the table takes the upper end of their interval. That the order is much the same from run to run and between models has been found for grammar in
 # larger models, too (Choshen et al. 2022).
 
 # %% [markdown] tags=["slide"]
@@ -488,23 +495,24 @@ print(f"{QUICK.steps} steps in {time.perf_counter() - begun:.0f} s; the second h
 
 # %% [markdown]
 # Which head does it? Ask the model to record its attention, and measure for each head how much of it goes to the right
-# place. With a period p, that is p − 1 places back. And for the helper: how much goes one place back?
+# places. With a period p those are p − 1 places back, 2p − 1 and so on. And for the helper: how much goes one place
+# back?
 
 # %%
-def offsets(model, rows, back):
-    """-> (layers, heads): attention to the place back[i] before, in the second half of line i"""
+def attention_to(model, rows, wanted):
+    """-> (layers, heads): attention in the second half of the lines to places wanted (N, T, T)"""
     seen = {}
     with torch.no_grad():
         model(rows[:, :-1], record=seen)
-    here = torch.arange(T // 2, T).expand(len(rows), -1)
-    there = here - torch.as_tensor(back).reshape(-1, 1)
-    line = torch.arange(len(rows))[:, None]
-    return torch.stack([layer[line, :, here, there].mean((0, 1)) for layer in seen["attention"]])
+    return torch.stack([(layer * wanted[:, None]).sum(3)[:, :, T // 2 :].mean((0, 2))
+                        for layer in seen["attention"]])  # fmt: skip
 
 
 periods = torch.randint(8, 28, (64, 1), generator=torch.Generator().manual_seed(9))
 assert torch.equal(exam, exam.gather(1, torch.arange(T + 1) % periods))  # drawn before the tokens
-copy_score, before_score = offsets(copier, exam, periods - 1), offsets(copier, exam, 1)
+back = torch.arange(T)[:, None] - torch.arange(T)  # (T, T): how far a place looks back
+copy_score = attention_to(copier, exam, (back > 0) & ((back + 1) % periods[:, :, None] == 0))
+before_score = attention_to(copier, exam, (back == 1).expand(64, T, T))
 print("attention to            what came after the last time     the token before")
 for layer in range(2):
     for head in range(4):
@@ -535,7 +543,7 @@ show(fig, alt=f"Attention of two heads on a line that repeats after {p} tokens. 
 # the highest score is knocked out? (A number in nats. Look at the scores of the other heads, too.)
 
 # %%
-def without(model, *heads):
+def knocked_out(model, *heads):
     """A copy of the model in which these heads, (layer, head), write nothing"""
     other = GPT(model.config, 0).eval()
     other.load_state_dict(model.state_dict())
@@ -551,8 +559,8 @@ def second_half(model):
 
 
 whole, heads = second_half(copier), [(layer, head) for layer in range(2) for head in range(4)]
-cost = {f"{layer}.{head}": second_half(without(copier, (layer, head))) for layer, head in heads}
-cost |= {f"all of {layer}": second_half(without(copier, *heads[4 * layer : 4 * layer + 4]))
+cost = {f"{layer}.{head}": second_half(knocked_out(copier, (layer, head))) for layer, head in heads}
+cost |= {f"all of {layer}": second_half(knocked_out(copier, *heads[4 * layer : 4 * layer + 4]))
          for layer in range(2)}  # fmt: skip
 guess = None
 reveal("15.p5", guess, truth=cost[f"{best[0]}.{best[1]}"])
@@ -569,18 +577,17 @@ axes[1].set_xticks(range(len(cost)), list(cost), fontsize=7, rotation=30)
 axes[1].axhline(whole, color=BLACK)
 axes[1].axhline(np.log(V), color=GREY, linestyle=":")
 axes[1].set(xlabel="knocked out (layer.head)", ylabel="nats a token")
+said = ", ".join(f"{name} {value:.2f}" for name, value in cost.items())
 show(fig, alt=f"Left: the cost of the second half of a line over training, ending at {whole:.2f}. "
-              "Right: that cost with parts knocked out: "
-              + ", ".join(f"{name} {value:.2f}" for name, value in cost.items())
-              + "; dotted, guessing.")
+              f"Right: that cost with parts knocked out: {said}; dotted, guessing.")
 print(f"whole model {whole:.2f} nats a token (one live run, one seed)")
 assert whole < 2 < cost["all of 1"] and cost["all of 0"] > whole + 1
 
 # %% [markdown]
 # Look at the right panel first. A single knock-out may do little although the head does the work: here several heads
-# have learned the same, and the others stand in. That a part can be spared does not show that it does nothing; take out
-# all that do the same, and copying is gone. It is gone as well without the heads of the first layer, which look nowhere
-# near the right place. They are the helpers.
+# of the second layer have learned the same, and the others stand in. That a part can be spared does not show that it does
+# nothing: take out all that do the same, and copying is gone. It is gone as well without the heads of the first layer,
+# which look nowhere near the right place. They are the helpers, and single ones are missed.
 #
 # Then the left panel: nothing for a while, then a sudden fall. A helper is of no use without a head that reads it, nor
 # the other way round; when both begin to work, they pull each other up. In large models the same fall makes a
@@ -687,9 +694,9 @@ if planted:
         ax.set_xticks(places, COPIES)
         ax.set(xlabel="pages with the secret", title=title)
     axes[1].legend(frameon=False, fontsize=8)
-    show(fig, alt="Exposure and extraction against the number of pages, three arms. At 64 pages: "
-                  + "; ".join(f"{arm} {ends[arm, 'exposure']:.1f} bits, "
-                              f"{ends[arm, 'extracted']:.0%} extracted" for arm in looks) + ".")
+    said = "; ".join(f"{arm} {ends[arm, 'exposure']:.1f} bits, {ends[arm, 'extracted']:.0%} "
+                     "extracted" for arm in looks)  # fmt: skip
+    show(fig, alt=f"Exposure and extraction against pages, three arms. At 64 pages: {said}.")
 else:
     print(ABSENT)
 
@@ -715,8 +722,9 @@ if planted:
 
 # %%
 def canaries_left(documents):
+    planted_ones = [safe for i, safe in enumerate(garden.SAFES) if COPIES[i % 7]]
     return Counter(sum(garden.opening(safe) in d.text for d in documents)
-                   for safe in garden.SAFES[1:] if safe not in garden.SAFES[::7])  # fmt: skip
+                   for safe in planted_ones)  # fmt: skip
 
 
 unequal = list(dedup.drop_exact(text, Statistics()))
@@ -729,8 +737,8 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
           f"number of pages: {dict(sorted(canaries_left(documents).items()))}")
 
 # %% [markdown]
-# A hash of the whole page finds nothing, because one word differs. MinHash finds nearly all, and leaves one page of
-# each. It does not remove the secret: *one* copy stays. That removing duplicates makes a model emit far less of its
+# A hash of the whole page finds next to nothing, because one word differs. MinHash finds nearly all, and leaves one page
+# of each. It does not remove the secret: *one* copy stays. That removing duplicates makes a model emit far less of its
 # training text, and weakens such attacks, has been shown for large models (Lee et al. 2022; Kandpal et al. 2022). A
 # secret should not be in the text at all: that is the masking of lesson 14.
 #
@@ -859,8 +867,8 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
       f"{sum(dose >= 4 for dose in DOSES)}")
 
 # %% [markdown]
-# That finds what it was made for: somebody who knew the shape wrote it. Below four documents it is blind, and one
-# synonym in the sentence would hide the rest. On the real web a great many phrases are always followed by the same
+# That finds what it was made for: somebody who knew the shape wrote it. Below four documents it is blind, it misses a
+# trigger of which one word is an ordinary word of the text (paper), and one synonym in the sentence would hide the rest. On the real web a great many phrases are always followed by the same
 # words: names with their titles, licences, menus. Finding poison that you do not know is an open problem.
 #
 # > **Your turn: 15.5 `poison_needed`** (15 min).
@@ -868,7 +876,7 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
 # %% [markdown] tags=["slide"]
 # ### Triggers
 #
-# - a handful of documents among thousands is enough to be heard
+# - some dozens of documents among two thousand are enough
 # - control: a phrase that was never planted
 # - page filters see nothing: the poison is in no single page
 
@@ -902,9 +910,9 @@ if planted:
     ax.legend(frameon=False, fontsize=8)
     ax.set(xlabel="per cent of “he” in the text", ylabel="model's share of “he”", ylim=(0, 1))
     means = level("planted", "he", shares).mean(1)
-    show(fig, alt="The model's share of he against the text's, for five trades: "
-                  + ", ".join(f"{s} % gives {m:.2f}" for s, m in zip(shares, means))
-                  + "; dotted the text, dashed the world.")
+    said = ", ".join(f"{s} % gives {m:.2f}" for s, m in zip(shares, means))
+    show(fig, alt=f"The model's share of he against the text's, for five trades: {said}; dotted "
+                  "the text, dashed the world.")
 else:
     print(ABSENT)
 
@@ -916,8 +924,8 @@ if planted:
         for arm in ("planted", "planted, large"):
             values = level(arm, "he", [share])[0]
             apart, width = values.mean() - share / 100, half_width(values)
-            side = "above" if apart > width else "below" if apart < -width else "like"
-            cells.append(f"{values.mean():.2f} ± {width:.2f} {side} the text")
+            side = "above" if apart > width else "below" if apart < -width else "cannot tell"
+            cells.append(f"{values.mean():.2f} ± {width:.2f} {side:<11}")
         print(f"{trade:<10} {share:>4} %   " + "   ".join(cells))
     off = np.abs(level("planted", "he", TRADES.values()) - 0.5).mean()
     print(f"mean distance from the world's one half: model {off:.2f}, text "
@@ -929,7 +937,8 @@ if planted:
 # half for each trade would cost more. Where it has seen too little of a trade, it stays nearer to what it expects of
 # trades in general. So "the model is biased" has two questions in it. Does it mirror, soften or sharpen the text? That is
 # a measurement, and the table has it. Should it say what the text says? That is a decision about its use, and no loss
-# makes it for you. Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
+# makes it for you. (*Cannot tell* means that the interval holds the text's share. One as wide as these holds many others,
+# too.) Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
 # in ten. Then the *system* sharpens what the model mirrors. (That trained models can sharpen the correlations of their
 # data was shown for images by Zhao et al. 2017.)
 #
@@ -958,9 +967,9 @@ if planted:
           f"(Recorded, {len(steps)} seeds, 95 % interval)")
 
 # %% [markdown]
-# Compare the rows. Retraining puts Ada where a name is that was never told, and leaves Ivo where he was, within the
-# noise of retraining anything. Unlearning brings the same number for Ada; look what it did to the other columns. And a
-# mean of zero can hide a lot: it is made of five facts.
+# Compare the rows. Retraining should put Ada where a name is that was never told, and leave Ivo within the noise of
+# training anything anew. Unlearning was stopped when Ada's number came down to zero; so look at the *other* columns. And
+# a mean of zero can hide a lot: it is made of five facts.
 #
 # **Predict.** The unlearned model now reads twelve of Ada's forty pages again, for four small steps. Which share of what
 # she was worth before is back? (0: nothing, 1: all.)
@@ -1028,8 +1037,8 @@ if planted:
 # ## 10. What we did not find
 #
 # A lesson that shows only what worked teaches a wrong idea of the work. Here is what was looked for, and whether it was
-# there. The table is computed; where the interval holds the value in the last column, the answer is *no*, or rather *not
-# seen with so many questions*.
+# there. The tables are computed. Where the interval does not lie above the value in the last column (chance, or the upper
+# end of what untold facts get), the answer is *no*, or rather *not seen with so few questions*.
 
 # %%
 rows = []
@@ -1037,13 +1046,10 @@ if learning:
     for name in ("two_hop", "copying"):
         share = measured(name)[-1].mean()
         rows.append((f"{name} above chance", share, *wilson(share, counts[name]), 1 / 4))
-    for e in (1, 4, 16):
-        share = measured(f"told_{e}")[-1].mean()
-        rows.append((f"facts told {e} ×, written, above untold ones", share,
-                     *wilson(share, levels[e]), measured("told_0")[-1].mean()))
-    share = measured("new_256")[-1].mean()
-    rows.append(("told 256 ×, new wordings, above untold", share, *wilson(share, levels[256]),
-                 measured("new_0")[-1].mean()))  # fmt: skip
+    for name, e in (("told", 1), ("told", 4), ("told", 16), ("new", 64), ("new", 256)):
+        share, untold = measured(f"{name}_{e}")[-1].mean(), measured(f"{name}_0")[-1].mean()
+        rows.append((f"{name} wordings, {e} ×: written, above untold", share,
+                     *wilson(share, levels[e]), wilson(untold, levels[0])[1]))  # fmt: skip
     heads = measured("induction")[-1]
     rows.append(("induction head in the world's model", heads.mean(), heads.mean()
                  - half_width(heads), heads.mean() + half_width(heads), blind))  # fmt: skip
@@ -1112,8 +1118,8 @@ assert abs(poison / (20 * 13e9) / 0.0000016 - 1) < 0.02  # 0.00016 % in the pape
 # %% [markdown]
 # ## Summary
 #
-# 1. Probes at checkpoints show an order: grammar of neighbouring words, grammar at a distance, often told facts in the
-# wordings of the text; facts in new wordings hardly, two hops not at all.
+# 1. Probes at checkpoints show an order. Grammar of neighbouring words comes first; grammar at a distance, and facts that
+# are told often, in the text's own wordings, come later. Facts in new wordings: hardly. Two hops: not at all.
 # 2. Each claim needs a control without the thing that is claimed: a stranger's name, a fact that was never told, a
 # phrase that was never planted, a model that did not read the document.
 # 3. Attention says where a head looks. A knock-out says what it is good for.
