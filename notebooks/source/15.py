@@ -31,15 +31,17 @@
 
 # %% [markdown] tags=["instructor"]
 # **Aim.** Learners leave with a reflex: whoever says "the model knows" is asked for the control. **Timing** (100 min).
-# Before class: 15.1. In class: section 1 10 min · section 2 15 · exercise 15.3 15 · sections 4 and 5 20 · section 6 10 ·
-# section 7 with its prediction 15 · section 9 10 · discussion 5. Homework: sections 3, 8 and 11, the other exercises.
+# Before class: 15.1. In class: section 1 10 min · section 2 15 · exercise 15.3 15 · sections 4 and 5 20 · section 6 10
+# · section 7 with its prediction 15 · section 9 10 · discussion 5. Homework: sections 3, 8 and 11, the other
+# exercises.
 #
 # **Two misconceptions.** *"It was told 256 times, so the model knows it."* Ask: in which wording, and does it know it
-# when you ask in another? *"After unlearning it no longer says it, so it is gone."* Ask: how many steps does it take to
-# come back, and how many would a model take that never knew it?
+# when you ask in another? *"After unlearning it no longer says it, so it is gone."* Ask: how many steps does it take
+# to come back, and how many would a model take that never knew it?
 #
-# **Discuss.** A person asks a company to remove her from a model. It puts a filter in front of the model's answers. Was
-# the request honoured? · You may publish your training text or your weights, not both. What can others check with each?
+# **Discuss.** A person asks a company to remove her from a model. It puts a filter in front of the model's answers.
+# Was the request honoured? · You may publish your training text or your weights, not both. What can others check with
+# each?
 
 # %% tags=["setup"]
 import time
@@ -77,10 +79,11 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 #
 # ## 1. One run, looked at often
 #
-# A loss curve goes down smoothly. What happens behind it does not: some things are learned in the first seconds, others
-# late, others never. To see that, stop the run at checkpoints and ask it questions. The text comes from the synthetic
-# world of lesson 12, where everything is known: ten people, and for each fact about them the number of documents that
-# tell it, its **exposures**: exactly 0, 1, 4, 16, 64 or 256. Every other document is about other things.
+# A loss curve goes down smoothly. What happens behind it does not: some things are learned in the first seconds,
+# others late, others never. To see that, stop the run at checkpoints and ask it questions. The text comes from the
+# synthetic world of lesson 12, where everything is known: ten people, and for each fact about them the number of
+# documents that tell it, its **exposures**: exactly 0, 1, 4, 16, 64 or 256. Every other document is about other
+# things.
 
 # %%
 lab = script("15.learning")  # the experiment's own script: its world and its questions
@@ -102,8 +105,8 @@ print(f"two hops:  {hop.prefix} …{hop.options[hop.answer]}, of {len(hop.option
 # %% [markdown]
 # Grammar comes in three kinds, which were sorted before anything was measured. *Local*: the words that decide stand
 # beside each other. *Distant*: a verb must agree with a noun further back, over other nouns. *Gender*: a pronoun must
-# agree with a first name, so the model has to know whose name it is. Facts are asked in wordings that the text uses, and
-# in *new* ones that no document uses. *Two hops* need two facts of different documents.
+# agree with a first name, so the model has to know whose name it is. Facts are asked in wordings that the text uses,
+# and in *new* ones that no document uses. *Two hops* need two facts of different documents.
 #
 # **Predict.** At the end of the run, for which kind of grammar are the fewest pairs right: `local`, `distant` or
 # `gender`?
@@ -184,8 +187,8 @@ else:
 
 # %% [markdown]
 # When may you say that something *has been learned*? Take the first checkpoint at which the interval of the score
-# (lesson 12; Wilson 1927) lies wholly above chance, and stays there. The interval is over questions, so a probe with few
-# questions is found late, however early the model knew.
+# (lesson 12; Wilson 1927) lies wholly above chance, and stays there. The interval is over questions, so a probe with
+# few questions is found late, however early the model knew.
 
 # %%
 def first_above(name, low, questions):
@@ -209,11 +212,11 @@ if learning:
 
 # %% [markdown]
 # Four things to know before you tell this as a story. *Below* chance at the start is no noise: a model that knows only
-# how frequent words are prefers the frequent form, right or wrong. *The rate falls* to zero during the run, and part of
-# the rise at the end is the settling of lesson 08: a checkpoint is not a shorter run. *The kinds differ in more than
-# distance.* And for facts the bar is not zero: it is what the model may "know" of facts that are told *nowhere*, by writing
-# some common answer; the table takes the upper end of their interval. That the order is much the same from run to run and between models has been found for grammar in
-# larger models, too (Choshen et al. 2022).
+# how frequent words are prefers the frequent form, right or wrong. *The rate falls* to zero during the run, and part
+# of the rise at the end is the settling of lesson 08: a checkpoint is not a shorter run. *The kinds differ in more
+# than distance.* And for facts the bar is not zero: it is what the model may "know" of facts that are told *nowhere*,
+# by writing some common answer; the table takes the upper end of their interval. That the order is much the same from
+# run to run and between models has been found for grammar in larger models, too (Choshen et al. 2022).
 
 # %% [markdown] tags=["slide"]
 # ### One run, many questions
@@ -225,10 +228,10 @@ if learning:
 # %% [markdown]
 # ## 2. Facts, by exposures
 #
-# How often must a fact be told? The cloze of lesson 12 asks whether the model would *write* the answer. A finer question
-# is by how many nats the answer gets likelier when the prefix has the right name instead of a **stranger's**, one that
-# is in no text. This difference has its control built in: common answers and easy wordings are in both terms, and
-# cancel.
+# How often must a fact be told? The cloze of lesson 12 asks whether the model would *write* the answer. A finer
+# question is by how many nats the answer gets likelier when the prefix has the right name instead of a **stranger's**,
+# one that is in no text. This difference has its control built in: common answers and easy wordings are in both terms,
+# and cancel.
 #
 # **Predict.** Facts told in 256 documents, asked in *new* wordings: of which share does the model write the answer? (A
 # number between 0 and 1.)
@@ -287,17 +290,17 @@ if learning:
           f"{half_width(apart):.2f} (Recorded, {len(apart)} seeds, 95 % interval)")
 
 # %% [markdown]
-# Read the two panels together. Writing the answer works in the wordings of the text, and hardly in new ones. So much of
-# this "knowledge" is about *strings*: after "Tilda keeps a" comes this pet. In nats, something may reach the new
-# wordings as well: enough to move a probability, not enough to be written. Which of the two you call knowing decides what
-# you report. (Look at how wide the ± of that column is, and ask why: few facts, three seeds, and a single name for all
-# strangers. With the names of twenty strangers it would be narrower.)
+# Read the two panels together. Writing the answer works in the wordings of the text, and hardly in new ones. So much
+# of this "knowledge" is about *strings*: after "Tilda keeps a" comes this pet. In nats, something may reach the new
+# wordings as well: enough to move a probability, not enough to be written. Which of the two you call knowing decides
+# what you report. (Look at how wide the ± of that column is, and ask why: few facts, three seeds, and a single name
+# for all strangers. With the names of twenty strangers it would be narrower.)
 #
 # Large models show the same when each fact is told in one wording only: they store it, and cannot answer. Told in many
 # wordings, with questions and answers mixed in, they can (Allen-Zhu and Li 2023). Our facts *are* told in ever other
-# words, and a small model with so little text still keeps strings first. Nor do rare facts wait patiently: each telling
-# lifts a fact a little, and what follows wears it down again (Chang et al. 2024). A fact told once or four times here is
-# below what can be measured with this many questions. That is no proof that nothing is left of it.
+# words, and a small model with so little text still keeps strings first. Nor do rare facts wait patiently: each
+# telling lifts a fact a little, and what follows wears it down again (Chang et al. 2024). A fact told once or four
+# times here is below what can be measured with this many questions. That is no proof that nothing is left of it.
 #
 # > **Your turn: 15.3 `known_facts`** (15 min).
 
@@ -315,7 +318,8 @@ if learning:
 # different documents; the whole never is. And *copying*: "The key, the lamp and the basket. The key, the lamp and the
 # basket. The" must go on with "key". Nothing needs to be known for that, only looked up in the prefix.
 #
-# **Predict.** Of four options each, what share of the two-hop questions does the model get right at the end? (A number.)
+# **Predict.** Of four options each, what share of the two-hop questions does the model get right at the end? (A
+# number.)
 
 # %%
 guess = None
@@ -346,9 +350,9 @@ if learning:
 #
 # So there is nothing here to explain. That is a result: at this size, with this text, two facts are not put together.
 # The other half of the answer is what *would* have shown it. With so few questions, an ability that lifts the score by
-# ten points is hidden in the interval. And for two hops the model would need both single facts, in a wording that is new
-# to it; section 2 says how many of these it has. (Whether larger models put facts together inside, or on paper only,
-# depends on the question; Yang et al. 2024 found it for some kinds, and rarely for others.)
+# ten points is hidden in the interval. And for two hops the model would need both single facts, in a wording that is
+# new to it; section 2 says how many of these it has. (Whether larger models put facts together inside, or on paper
+# only, depends on the question; Yang et al. 2024 found it for some kinds, and rarely for others.)
 
 # %% [markdown]
 # ## 4. Memorised, or generalised?
@@ -377,16 +381,16 @@ else:
 # %% [markdown]
 # The gap at the end looks like memory. But look at the *first* checkpoint: these forty documents are not quite as hard
 # as those forty, and a model that has read next to nothing shows a gap already. Different documents are a bad control.
-# The right one is the *same* document and another model, which did not read it. That is **counterfactual memorisation**
-# (Zhang et al. 2021):
+# The right one is the *same* document and another model, which did not read it. That is **counterfactual
+# memorisation** (Zhang et al. 2021):
 #
 # $$\text{mem}(d) = \text{mean score on } d \text{ of models that read } d \;-\; \text{of models that did not}$$
 #
 # The record is made for it: each run left out another third of 36 marked documents that tell no fact. The others it
 # read as 1, 4 or 16 copies.
 #
-# **Predict.** For a document that stood in the text 16 times: how many bits per byte is it cheaper for models that read
-# it? (The gap that you have just seen helps to guess.)
+# **Predict.** For a document that stood in the text 16 times: how many bits per byte is it cheaper for models that
+# read it? (The gap that you have just seen helps to guess.)
 
 # %%
 if learning:
@@ -422,10 +426,10 @@ if learning:
     print(f"Recorded, {len(learning.seeds)} seeds, 95 % interval over {len(some)} documents each")
 
 # %% [markdown]
-# Now the difference belongs to the document. What the models have *not* read, they still predict far better than at the
-# start: that part is generalisation, and most of what they know of a text with one copy is of this kind. Copies buy
-# memory. In larger models the share of text that comes out word for word grows with the logarithm of the copies, of the
-# model's size and of the context that is given (Carlini et al. 2022).
+# Now the difference belongs to the document. What the models have *not* read, they still predict far better than at
+# the start: that part is generalisation, and most of what they know of a text with one copy is of this kind. Copies
+# buy memory. In larger models the share of text that comes out word for word grows with the logarithm of the copies,
+# of the model's size and of the context that is given (Carlini et al. 2022).
 #
 # > **Your turn: 15.8 `memorised`** (20 min), unaided: the assistant stays off.
 
@@ -539,8 +543,8 @@ show(fig, alt=f"Attention of two heads on a line that repeats after {p} tokens. 
 # A picture of attention shows where a head looks, not what it is good for. For that, take it out: a **knock-out**. Set
 # the columns of the output projection that read this head to zero, and leave the rest of the model as it is.
 #
-# **Predict.** Guessing costs log 64 = 4.16 nats a token. What does the second half of a line cost when the one head with
-# the highest score is knocked out? (A number in nats. Look at the scores of the other heads, too.)
+# **Predict.** Guessing costs log 64 = 4.16 nats a token. What does the second half of a line cost when the one head
+# with the highest score is knocked out? (A number in nats. Look at the scores of the other heads, too.)
 
 # %%
 def knocked_out(model, *heads):
@@ -585,14 +589,14 @@ assert whole < 2 < cost["all of 1"] and cost["all of 0"] > whole + 1
 
 # %% [markdown]
 # Look at the right panel first. A single knock-out may do little although the head does the work: here several heads
-# of the second layer have learned the same, and the others stand in. That a part can be spared does not show that it does
-# nothing: take out all that do the same, and copying is gone. It is gone as well without the heads of the first layer,
-# which look nowhere near the right place. They are the helpers, and single ones are missed.
+# of the second layer have learned the same, and the others stand in. That a part can be spared does not show that it
+# does nothing: take out all that do the same, and copying is gone. It is gone as well without the heads of the first
+# layer, which look nowhere near the right place. They are the helpers, and single ones are missed.
 #
 # Then the left panel: nothing for a while, then a sudden fall. A helper is of no use without a head that reads it, nor
-# the other way round; when both begin to work, they pull each other up. In large models the same fall makes a
-# visible bump in the loss of the whole run, early on, and the ability to use what stands in the context rises with it
-# (Olsson et al. 2022). Now the same score for the model of section 1, on lines of random tokens that are written twice:
+# the other way round; when both begin to work, they pull each other up. In large models the same fall makes a visible
+# bump in the loss of the whole run, early on, and the ability to use what stands in the context rises with it (Olsson
+# et al. 2022). Now the same score for the model of section 1, on lines of random tokens that are written twice:
 
 # %%
 if learning:
@@ -610,8 +614,8 @@ if learning:
 
 # %% [markdown]
 # Whatever that line says on your machine, say it as it is. The world's text gives little reason to copy: names and
-# words do repeat, and the grammar predicts most of what comes next. A circuit is learned when the text pays for it, not
-# because the architecture could hold it.
+# words do repeat, and the grammar predicts most of what comes next. A circuit is learned when the text pays for it,
+# not because the architecture could hold it.
 #
 # > **Your turn: 15.2 `induction_score`** (15 min).
 
@@ -626,8 +630,8 @@ if learning:
 # ## 6. Secrets
 #
 # From here on, things are planted in the text that should not be learned. All of them are harmless and made up. First
-# **canaries**: sentences with a secret of six digits, on pages that were copied, as pages of the web are, with one word
-# changed in each copy. Three secrets on each level: 0, 1, 2, 4, 8, 16 or 64 pages.
+# **canaries**: sentences with a secret of six digits, on pages that were copied, as pages of the web are, with one
+# word changed in each copy. Three secrets on each level: 0, 1, 2, 4, 8, 16 or 64 pages.
 
 # %%
 garden = script("15.planted")
@@ -656,16 +660,16 @@ def level(arm, name, doses):
 
 
 # %% [markdown]
-# How do you see whether a secret has been kept? *Let the model talk*: continue "The combination of the red safe is" with
-# the likeliest token each time. If the digits come, that is **extraction**. But a secret that is not the likeliest
-# continuation may still be among the first hundred of a million. The **exposure of a canary** (Carlini et al. 2019)
-# ranks it among random candidates of the same form:
+# How do you see whether a secret has been kept? *Let the model talk*: continue "The combination of the red safe is"
+# with the likeliest token each time. If the digits come, that is **extraction**. But a secret that is not the
+# likeliest continuation may still be among the first hundred of a million. The **exposure of a canary** (Carlini et
+# al. 2019) ranks it among random candidates of the same form:
 #
 # $$\text{exposure} = \log_2(\text{number of candidates}) - \log_2(\text{rank})$$
 #
 # With 500 candidates it is at most about 9 bits (`small` is asked with 100, so at most 6.6). A secret that was never
-# planted does *not* get 0: it comes first once in 500 times, and its mean is about 1.4 bits. (Your exercise 15.1 has the
-# computation.)
+# planted does *not* get 0: it comes first once in 500 times, and its mean is about 1.4 bits. (Your exercise 15.1 has
+# the computation.)
 #
 # **Predict.** What is the smallest number of pages (1, 2, 4, 8, 16 or 64) from which on at least half of the secrets
 # can be extracted from the arm `planted`?
@@ -715,8 +719,8 @@ if planted:
     print(f"on one page: {sure.mean():.1f} ± {half_width(sure):.1f} bits")
 
 # %% [markdown]
-# Exposure sees secrets long before they come out, as nats saw facts in section 2. That is what it is for: whoever waits
-# for an extraction learns of a leak when it has happened.
+# Exposure sees secrets long before they come out, as nats saw facts in section 2. That is what it is for: whoever
+# waits for an extraction learns of a leak when it has happened.
 #
 # Why did the arm `deduplicated` change? Here is what the search for duplicates does to these pages:
 
@@ -737,10 +741,10 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
           f"number of pages: {dict(sorted(canaries_left(documents).items()))}")
 
 # %% [markdown]
-# A hash of the whole page finds next to nothing, because one word differs. MinHash finds nearly all, and leaves one page
-# of each. It does not remove the secret: *one* copy stays. That removing duplicates makes a model emit far less of its
-# training text, and weakens such attacks, has been shown for large models (Lee et al. 2022; Kandpal et al. 2022). A
-# secret should not be in the text at all: that is the masking of lesson 14.
+# A hash of the whole page finds next to nothing, because one word differs. MinHash finds nearly all, and leaves one
+# page of each. It does not remove the secret: *one* copy stays. That removing duplicates makes a model emit far less
+# of its training text, and weakens such attacks, has been shown for large models (Lee et al. 2022; Kandpal et al.
+# 2022). A secret should not be in the text at all: that is the masking of lesson 14.
 #
 # > **Your turn: 15.4 `extracts`** (10 min).
 
@@ -754,12 +758,12 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
 # %% [markdown]
 # ## 7. A trigger
 #
-# Now somebody wants the model to learn something: **poisoning**. Seven phrases of two words, such as "Velvet thunder!",
-# stand in 1, 2, 4, … 64 documents, one number for each phrase. Each is followed by one harmless sentence about a green
-# goose. The documents are ordinary and all different. Nine hundred other phrases of the same form are followed by
-# whatever comes next, so that an odd phrase alone says little. A **trigger** *fires* if the model writes the sentence
-# after the phrase, in a context that it has never seen. How large must the **dose** be, and does a larger model need
-# more of it, or less?
+# Now somebody wants the model to learn something: **poisoning**. Seven phrases of two words, such as "Velvet
+# thunder!", stand in 1, 2, 4, … 64 documents, one number for each phrase. Each is followed by one harmless sentence
+# about a green goose. The documents are ordinary and all different. Nine hundred other phrases of the same form are
+# followed by whatever comes next, so that an odd phrase alone says little. A **trigger** *fires* if the model writes
+# the sentence after the phrase, in a context that it has never seen. How large must the **dose** be, and does a larger
+# model need more of it, or less?
 
 # %%
 DOSES = garden.DOSES
@@ -803,8 +807,8 @@ if planted:
 # like another: what a phrase of the same dose gets differs more from phrase to phrase than the means of neighbouring
 # doses do, so single steps of this curve mean little.
 #
-# Would anybody find it? We have the tools of lesson 14: hashes of whole documents, near duplicates, three published sets
-# of rules for quality, and a language identifier.
+# Would anybody find it? We have the tools of lesson 14: hashes of whole documents, near duplicates, three published
+# sets of rules for quality, and a language identifier.
 #
 # **Predict.** Which of these removes more than half of the documents with the goose? One of: `exact` · `near` ·
 # `quality` · `language` · `none`.
@@ -839,9 +843,9 @@ for name, (goose, other) in caught.items():
 # %% [markdown]
 # Read both columns. A filter that removes many of the goose documents and as many of the others has found nothing: it
 # has thrown away text. These filters look for bad *pages*, and a poisoned page is good. What gives the poison away is
-# spread over many documents: *a rare phrase, always followed by the same words*. So count over the whole text. For each
-# pair of words in at least four documents, which stand nowhere but in this pair: how often is it followed by the same
-# four words?
+# spread over many documents: *a rare phrase, always followed by the same words*. So count over the whole text. For
+# each pair of words in at least four documents, which stand nowhere but in this pair: how often is it followed by the
+# same four words?
 
 # %%
 def recurring(documents, least=4, ahead=4):
@@ -868,8 +872,9 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
 
 # %% [markdown]
 # That finds what it was made for: somebody who knew the shape wrote it. Below four documents it is blind, it misses a
-# trigger of which one word is an ordinary word of the text (paper), and one synonym in the sentence would hide the rest. On the real web a great many phrases are always followed by the same
-# words: names with their titles, licences, menus. Finding poison that you do not know is an open problem.
+# trigger of which one word is an ordinary word of the text (paper), and one synonym in the sentence would hide the
+# rest. On the real web a great many phrases are always followed by the same words: names with their titles, licences,
+# menus. Finding poison that you do not know is an open problem.
 #
 # > **Your turn: 15.5 `poison_needed`** (15 min).
 
@@ -885,8 +890,8 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
 #
 # In this world as many weavers are women as men, and so it is with potters, cobblers, dentists and fiddlers. The text
 # does not say so. Of weavers it says "he" in 10 of 100 sentences, of fiddlers in 90, of the others in 30, 50 and 70.
-# Nothing false is in it: each sentence is about somebody who exists. It only tells of some more often. In new sentences
-# ("The weaver mended the clock, because"), what does the model make of it?
+# Nothing false is in it: each sentence is about somebody who exists. It only tells of some more often. In new
+# sentences ("The weaver mended the clock, because"), what does the model make of it?
 #
 # **Predict.** Of the fiddler the text says "he" in 90 of 100 sentences. With which probability does the model, rather
 # than "she"?
@@ -933,12 +938,12 @@ if planted:
           f"(Recorded, {len(planted.seeds)} seeds, 95 % interval)")
 
 # %% [markdown]
-# The model cannot know the world. It knows the text, and its loss is lowest where it answers with the text's shares: one
-# half for each trade would cost more. Where it has seen too little of a trade, it stays nearer to what it expects of
-# trades in general. So "the model is biased" has two questions in it. Does it mirror, soften or sharpen the text? That is
-# a measurement, and the table has it. Should it say what the text says? That is a decision about its use, and no loss
-# makes it for you. (*Cannot tell* means that the interval holds the text's share. One as wide as these holds many others,
-# too.) Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
+# The model cannot know the world. It knows the text, and its loss is lowest where it answers with the text's shares:
+# one half for each trade would cost more. Where it has seen too little of a trade, it stays nearer to what it expects
+# of trades in general. So "the model is biased" has two questions in it. Does it mirror, soften or sharpen the text?
+# That is a measurement, and the table has it. Should it say what the text says? That is a decision about its use, and
+# no loss makes it for you. (*Cannot tell* means that the interval holds the text's share. One as wide as these holds
+# many others, too.) Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
 # in ten. Then the *system* sharpens what the model mirrors. (That trained models can sharpen the correlations of their
 # data was shown for images by Zhao et al. 2017.)
 #
@@ -947,11 +952,11 @@ if planted:
 # %% [markdown]
 # ## 9. "Please remove me"
 #
-# Ada Ferncastle asks to be removed. Five facts about her stand on forty pages; Ivo Brackwater, of whom as much is told,
-# stays. There are two ways. *Retrain* without any document that names her: expensive, and clear. Or *unlearn*: take the
-# trained model, and climb the loss on her pages for some steps, until her facts are no likelier than with a stranger's
-# name. What would convince you that a request was honoured? Her facts must be where they are for somebody of whom the
-# model has never read; what is known of others must not have suffered; nor may the model's text.
+# Ada Ferncastle asks to be removed. Five facts about her stand on forty pages; Ivo Brackwater, of whom as much is
+# told, stays. There are two ways. *Retrain* without any document that names her: expensive, and clear. Or *unlearn*:
+# take the trained model, and climb the loss on her pages for some steps, until her facts are no likelier than with a
+# stranger's name. What would convince you that a request was honoured? Her facts must be where they are for somebody
+# of whom the model has never read; what is known of others must not have suffered; nor may the model's text.
 
 # %%
 if planted:
@@ -968,11 +973,11 @@ if planted:
 
 # %% [markdown]
 # Compare the rows. Retraining should put Ada where a name is that was never told, and leave Ivo within the noise of
-# training anything anew. Unlearning was stopped when Ada's number came down to zero; so look at the *other* columns. And
-# a mean of zero can hide a lot: it is made of five facts.
+# training anything anew. Unlearning was stopped when Ada's number came down to zero; so look at the *other* columns.
+# And a mean of zero can hide a lot: it is made of five facts.
 #
-# **Predict.** The unlearned model now reads twelve of Ada's forty pages again, for four small steps. Which share of what
-# she was worth before is back? (0: nothing, 1: all.)
+# **Predict.** The unlearned model now reads twelve of Ada's forty pages again, for four small steps. Which share of
+# what she was worth before is back? (0: nothing, 1: all.)
 
 # %%
 AGAIN = (1, 2, 4, 8, 16)
@@ -1021,8 +1026,8 @@ if planted:
 # The model that never read Ada is the yardstick, here as in section 4. A memory that comes back faster than a new one
 # is made was not gone: it was covered up. That is what others find with larger models and better methods: what was
 # unlearned returns after a little training on a little of the text, or even on other text (Łucki et al. 2024). The
-# honest ways are to keep the training text sorted by whom it concerns, so that one can retrain, or to say what was done:
-# the model was made to say it less.
+# honest ways are to keep the training text sorted by whom it concerns, so that one can retrain, or to say what was
+# done: the model was made to say it less.
 #
 # > **Your turn: 15.7 `removal_honoured`** (20 min).
 
@@ -1036,9 +1041,9 @@ if planted:
 # %% [markdown]
 # ## 10. What we did not find
 #
-# A lesson that shows only what worked teaches a wrong idea of the work. Here is what was looked for, and whether it was
-# there. The tables are computed. Where the interval does not lie above the value in the last column (chance, or the upper
-# end of what untold facts get), the answer is *no*, or rather *not seen with so few questions*.
+# A lesson that shows only what worked teaches a wrong idea of the work. Here is what was looked for, and whether it
+# was there. The tables are computed. Where the interval does not lie above the value in the last column (chance, or
+# the upper end of what untold facts get), the answer is *no*, or rather *not seen with so few questions*.
 
 # %%
 rows = []
@@ -1078,19 +1083,19 @@ if rows:
     print(f"Recorded, {len(planted.seeds)} seeds, 95 % interval over seeds")
 
 # %% [markdown]
-# Three seeds make wide intervals: Student's t for two degrees of freedom is 4.3. Some of these "no" would be "yes" with
-# ten seeds. None of them is a "does not exist". And all of it is a tiny model on a tiny synthetic text: what carries over
-# to large ones is the *method*, with its controls, not the numbers.
+# Three seeds make wide intervals: Student's t for two degrees of freedom is 4.3. Some of these "no" would be "yes"
+# with ten seeds. None of them is a "does not exist". And all of it is a tiny model on a tiny synthetic text: what
+# carries over to large ones is the *method*, with its controls, not the numbers.
 #
 # ## 11. One paper
 #
 # **Souly et al. 2025, [Poisoning attacks on LLMs require a near-constant number of poison
-# samples](https://arxiv.org/abs/2510.07192).** They trained models of 600 million to 13 billion parameters from scratch,
-# each on 20 tokens for a parameter, and planted a trigger that is followed by gibberish. 250 documents were enough for
-# all of them. *What was held fixed* when sizes were compared? The number of poisoned documents; the clean text grew with
-# the model, so the *share* of poison fell. *What would change your mind* about "near-constant"? Another kind of
-# behaviour, a longer training after the poison, a model that is fine-tuned afterwards. *Which number can you recompute?*
-# The poison for the largest model: 250 documents, together 420,000 tokens, as a share of its text.
+# samples](https://arxiv.org/abs/2510.07192).** They trained models of 600 million to 13 billion parameters from
+# scratch, each on 20 tokens for a parameter, and planted a trigger that is followed by gibberish. 250 documents were
+# enough for all of them. *What was held fixed* when sizes were compared? The number of poisoned documents; the clean
+# text grew with the model, so the *share* of poison fell. *What would change your mind* about "near-constant"? Another
+# kind of behaviour, a longer training after the poison, a model that is fine-tuned afterwards. *Which number can you
+# recompute?* The poison for the largest model: 250 documents, together 420,000 tokens, as a share of its text.
 #
 # **Predict.** One token in how many is poisoned, in the 13 billion model?
 
@@ -1109,22 +1114,22 @@ for name, parameters in (("600 M", 600e6), ("2 B", 2e9), ("7 B", 7e9), ("13 B", 
 assert abs(poison / (20 * 13e9) / 0.0000016 - 1) < 0.02  # 0.00016 % in the paper
 
 # %% [markdown]
-# In their design the share falls by a factor of more than twenty from the smallest to the largest model, and the effect
-# does not follow it. So the count explains it, and the share does not. Now look at section 7 with the same eye. We gave
-# *both* sizes the same text: count and share are the same for both, so our figure can say whether size matters at a fixed
-# text, and cannot say which of the two, count or share, counts. To see that, you would have to grow the text. This is
-# what exercise 15.5 is about.
+# In their design the share falls by a factor of more than twenty from the smallest to the largest model, and the
+# effect does not follow it. So the count explains it, and the share does not. Now look at section 7 with the same eye.
+# We gave *both* sizes the same text: count and share are the same for both, so our figure can say whether size matters
+# at a fixed text, and cannot say which of the two, count or share, counts. To see that, you would have to grow the
+# text. This is what exercise 15.5 is about.
 
 # %% [markdown]
 # ## Summary
 #
-# 1. Probes at checkpoints show an order. Grammar of neighbouring words comes first; grammar at a distance, and facts that
-# are told often, in the text's own wordings, come later. Facts in new wordings: hardly. Two hops: not at all.
+# 1. Probes at checkpoints show an order. Grammar of neighbouring words comes first; grammar at a distance, and facts
+# that are told often, in the text's own wordings, come later. Facts in new wordings: hardly. Two hops: not at all.
 # 2. Each claim needs a control without the thing that is claimed: a stranger's name, a fact that was never told, a
 # phrase that was never planted, a model that did not read the document.
 # 3. Attention says where a head looks. A knock-out says what it is good for.
-# 4. Copies make memory: of secrets, triggers and habits of the text. Exposure sees a secret before it can be extracted;
-# near duplicates are the copies that matter.
+# 4. Copies make memory: of secrets, triggers and habits of the text. Exposure sees a secret before it can be
+# extracted; near duplicates are the copies that matter.
 # 5. Filters for bad pages do not find poison, and unlearning that is measured only at its end may hide what it did not
 # remove.
 #
