@@ -974,7 +974,8 @@ if planted:
 # %% [markdown]
 # Compare the rows. Retraining should put Ada where a name is that was never told, and leave Ivo within the noise of
 # training anything anew. Unlearning was stopped when Ada's number came down to zero; so look at the *other* columns.
-# And a mean of zero can hide a lot: it is made of five facts.
+# And a mean of zero can hide a lot: it is made of five facts. (Below zero is no knowledge either: one unknown name is
+# not quite like another.)
 #
 # **Predict.** The unlearned model now reads twelve of Ada's forty pages again, for four small steps. Which share of
 # what she was worth before is back? (0: nothing, 1: all.)
