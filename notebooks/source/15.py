@@ -104,7 +104,7 @@ print(f"two hops:  {hop.prefix} …{hop.options[hop.answer]}, of {len(hop.option
 
 # %% [markdown]
 # Grammar comes in three kinds, which were sorted before anything was measured. *Local*: the words that decide stand
-# beside each other. *Distant*: a verb must agree with a noun further back, over other nouns. *Gender*: a pronoun must
+# beside each other. *Distant*: a word must suit one further back, mostly a verb its noun. *Gender*: a pronoun must
 # agree with a first name, so the model has to know whose name it is. Facts are asked in wordings that the text uses,
 # and in *new* ones that no document uses. *Two hops* need two facts of different documents.
 #
@@ -314,8 +314,8 @@ if learning:
 # %% [markdown]
 # ## 3. Reasoning: last, or never
 #
-# Prefixes such as the one in section 1 ask for the river of the town where somebody was born. Each half is told, in
-# different documents; the whole never is. And *copying*: "The key, the lamp and the basket. The key, the lamp and the
+# Prefixes such as the one in section 1 ask for the river of the town where somebody was born. Where the halves are told,
+# it is in different documents; the whole never is. And *copying*: "The key, the lamp and the basket. The key, the lamp and the
 # basket. The" must go on with "key". Nothing needs to be known for that, only looked up in the prefix.
 #
 # **Predict.** Of four options each, what share of the two-hop questions does the model get right at the end? (A
@@ -335,6 +335,8 @@ if learning:
         other = f"{measured('two_hop_stranger')[-1].mean():.2f}" if name == "two_hop" else ""
         print(f"{name:<12} {scores[0]:>6.2f} {scores[5]:>8.2f} {scores[-1]:>7.2f}   "
               f"{low:.2f} to {high:.2f} {1 / 4:>16.2f} {other:>15}")
+    both = sum(min(q["exposures"]) >= 64 for q in lab.world.two_hop(the_world))
+    print(f"both facts are told 64 times or more: {both} of {counts['two_hop']} questions")
     dice = np.random.default_rng(3)
     luck = dice.binomial(counts["two_hop"], 1 / 4, (12, 20_000)) / counts["two_hop"]
     print(f"a guesser on {counts['two_hop']} questions: 95 of 100 scores between "
