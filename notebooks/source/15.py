@@ -314,9 +314,10 @@ if learning:
 # %% [markdown]
 # ## 3. Reasoning: last, or never
 #
-# Prefixes such as the one in section 1 ask for the river of the town where somebody was born. Where the halves are told,
-# it is in different documents; the whole never is. And *copying*: "The key, the lamp and the basket. The key, the lamp and the
-# basket. The" must go on with "key". Nothing needs to be known for that, only looked up in the prefix.
+# Prefixes such as the one in section 1 ask for the river of the town where somebody was born. Where the halves are
+# told, it is in different documents; the whole never is. And *copying*: "The key, the lamp and the basket. The key,
+# the lamp and the basket. The" must go on with "key". Nothing needs to be known for that, only looked up in the
+# prefix.
 #
 # **Predict.** Of four options each, what share of the two-hop questions does the model get right at the end? (A
 # number.)
@@ -352,9 +353,10 @@ if learning:
 #
 # So there is nothing here to explain. That is a result: at this size, with this text, two facts are not put together.
 # The other half of the answer is what *would* have shown it. With so few questions, an ability that lifts the score by
-# ten points is hidden in the interval. And for two hops the model would need both single facts, in a wording that is
-# new to it; section 2 says how many of these it has. (Whether larger models put facts together inside, or on paper
-# only, depends on the question; Yang et al. 2024 found it for some kinds, and rarely for others.)
+# ten points is hidden in the interval, and for only some of them are both facts told often. And the model would need
+# both in a wording that is new to it; section 2 says how many of these it has. (Whether larger models put facts
+# together inside, or on paper only, depends on the question; Yang et al. 2024 found it for some kinds, and rarely for
+# others.)
 
 # %% [markdown]
 # ## 4. Memorised, or generalised?
