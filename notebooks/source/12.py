@@ -18,7 +18,7 @@
 # probe = "A set of questions that are put to a model by comparing the probabilities that it gives to texts, without letting it write."
 # "minimal pair" = "Two sentences that differ in one point, one right and one wrong; a model passes if it finds the right one likelier."
 # "chance level" = "The score that somebody gets who knows nothing: one half for pairs, a quarter for four options, about zero for open answers."
-# "cloze question" = "The beginning of a text, whose end is the answer; the model must find the right end likely."
+# "cloze question" = "The beginning of a text, whose end is the answer; the model is right if it would have written that end."
 # "length normalisation" = "Dividing the log-probability of an option by its length, so that long options are not punished for being long."
 # "few-shot prompt" = "Some questions with their answers, put in front of the question that counts."
 # contamination = "Test questions, or parts of them, in the training text."
@@ -80,7 +80,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 # one: people and towns that do not exist, with facts about each that are told in exactly 0, 4, 16 or 64 documents, never twice in the same words.
 
 # %%
-WORLD = world.World(seed=1, people=12, exposures=(0, 4, 16, 64), words=0.05)
+WORLD = world.World(seed=1, people=12, exposures=(0, 4, 16, 64), words=0.05)  # 5 % of its words
 told = list(world.documents(WORLD, 1_000_000))
 kinds = Counter(d.domain.removeprefix("world/") for d in told)
 print(f"{len(told):,} documents:", ", ".join(f"{n} {kind}" for kind, n in kinds.most_common()))
@@ -137,7 +137,7 @@ print(f"{RATES.steps * 1024:,} tokens in {time.perf_counter() - begun:.0f} s")
 # %% [markdown]
 # ## 2. Minimal pairs
 #
-# The simplest question compares two sentences that differ in one point of grammar, a **minimal pair** (the method of BLiMP, Warstadt et al. 2020). Nobody asks the model to explain anything. Which of the two does it find likelier? By hand, that is a sum of log-probabilities:
+# A set of questions that are put to a model by comparing probabilities is a **probe**. The simplest question compares two sentences that differ in one point of grammar, a **minimal pair** (the method of BLiMP, Warstadt et al. 2020). Nobody asks the model to explain anything. Which of the two does it find likelier? By hand, that is a sum of log-probabilities:
 
 # %%
 def log_probability(model, text):
@@ -176,7 +176,7 @@ print(f"{len(pairs)} pairs, {len({item.group for item in pairs})} phenomena: "
 # %% [markdown]
 # What does such a number weigh? Whoever knows nothing is right half of the time, and not exactly half: **chance level** is a distribution, not a line.
 #
-# **Predict.** A coin answers 30 pairs, the number of each phenomenon here. Between 0.5 minus *what* and 0.5 plus *what* do 95 of 100 such scores lie, roughly?
+# **Predict.** A coin answers 30 pairs, the number of most phenomena here. Between 0.5 minus *what* and 0.5 plus *what* do 95 of 100 such scores lie, roughly?
 
 # %%
 guess = None
@@ -246,7 +246,7 @@ show(fig, alt="A share with its interval for each phenomenon of grammar, sorted;
 print(f"{unsure} of {len(phenomena)} phenomena cannot be told from guessing")
 
 # %% [markdown]
-# The whole set tells a clear story, its parts do not. And look at the lowest ones. A score clearly *below* chance is no bad luck: the model follows some rule, and it is the wrong one, such as *make the verb agree with the nearest noun*. Also, with so many phenomena, one in twenty of a pure guesser's intervals would miss 0.5.
+# The whole set tells a clear story, half of its parts do not. And look at the lowest ones. A score clearly *below* chance is no bad luck: the model follows some rule, and it is the wrong one, such as *make the verb agree with the nearest noun*. Also, with so many phenomena, one in twenty of a pure guesser's intervals would miss 0.5.
 
 # %% [markdown] tags=["slide"]
 # ### A score without these three is no score
@@ -325,14 +325,21 @@ table_of(results, asked())
 # subject. Whoever knows facts about Tilda must now be reduced to guessing.
 
 # %%
+def stranger_of(q):
+    return "Sedgewick" if q["relation"] in ("seat", "river") else "Nell Pettle"
+
+
 def of_a_stranger(i, q):
-    return q["prefix"].replace(subject[i], "Sedgewick" if q["relation"] in ("seat", "river")
-                               else "Nell Pettle")  # fmt: skip
+    return q["prefix"].replace(subject[i], stranger_of(q))
 
 
 stranger = (picked(clean, asked(of_a_stranger)) == answers).astype(float)
-assert not any(subject[i] in of_a_stranger(i, q) for i, q in enumerate(questions))
-table_of({"four options": results["four options"], "the same, of a stranger": stranger}, asked())
+asked_so = [lambda i, q, w=w: WORDINGS[q["relation"]][w].format(stranger_of(q)) for w in (0, 1)]
+cloze_of_a_stranger = sum(written(clean, asked(ask, False)) for ask in asked_so) / 2
+assert not any(name in d.text for d in told for name in ("Sedgewick", "Nell Pettle"))
+table_of({"four options": results["four options"], "the same, of a stranger": stranger,
+          "cloze, known words": results["cloze, known words"],
+          "the same, of a stranger ": cloze_of_a_stranger}, asked())  # fmt: skip
 
 # %%
 fig, ax = figure(width=6.2, height=2.6)
@@ -350,26 +357,27 @@ ax.set_xticks(range(4), (0, 4, 16, 64))
 ax.set(xlabel="documents that tell the fact; dotted: chance", ylabel="share right", ylim=(0, 1))
 show(fig, alt="Share right of four options against exposures, with intervals: the questions as "
               "asked, and the same with a stranger's name, which rise in much the same way.")
-gap = (results["four options"] - stranger).mean()
-print(f"asked minus stranger, all facts: {gap:+.3f}")
+gaps = results["four options"] - stranger
+print(f"asked minus stranger, all facts: {gaps.mean():+.3f} ± "
+      f"{1.96 * gaps.std(ddof=1) / math.sqrt(len(gaps)):.3f}")
 
 # %% [markdown]
-# The stranger "knows" nearly as much as the subjects. What the score rises with is something else: an object that is told of somebody in 64 documents is a common word of this small text, and the model picks **the commonest option**. The questions are made with care, so that all options are told about as often; in a world of a dozen people there are simply not enough objects to choose from.
+# Most of what the subjects get at 64, the stranger gets, too. What that part of the score rises with must be something else. The likely reason: an object that is told of somebody in 64 documents is a common word of this small text, and the model picks **the commonest option** (section 4 shows a second one, length). The questions are made with care, so that all options are told about as often; in a world of a dozen people there are simply not enough objects to choose from.
 # The rule is general: *for each score, build a control in which the thing that you claim to measure is absent.* Hide the passage in reading comprehension; shuffle the image; replace the name. What is left of the score was never yours.
 #
-# The open cloze does not have this weakness, which is why it is near zero here. After some seconds of training, this model knows next to no facts. Section 9 has the same table for a longer run.
+# The open cloze suffers less, and is not immune: see its row of a stranger, and the facts that are told nowhere and "written" all the same. (It has a limit of its own. "Was born in" asks for a place and for a year, and only one of them can be written.) After some seconds of training, this model knows next to no facts. Section 9 has the last column for a longer run.
 
 # %% [markdown] tags=["slide"]
 # ### A score that rises for the wrong reason
 #
 # - facts told more often are answered better …
-# - … of a stranger, too: the commonest option wins
+# - … of a stranger, too: common options win
 # - for each score a control without the thing that you claim to measure
 
 # %% [markdown]
 # ## 4. Length, letters and shots
 #
-# The format of a question can move a score more than the model does. First **length**. A long option has more tokens to pay for, so its log-probability is lower whatever it says. Divide by its bytes, or by its tokens? Or by how likely the option is without any question? Here is how often each rule picks the *shortest* and the *longest* of the four options, for questions about a stranger, where there is nothing to know:
+# The format of a question can move a score more than the model does. First **length**. A long option has more tokens to pay for, so its log-probability is lower whatever it says. Divide by its bytes, or by its tokens (**length normalisation**)? Or by how likely the option is without any question? Here is how often each rule picks the *shortest* and the *longest* of the four options, for questions about a stranger, where there is nothing to know:
 
 # %%
 items = asked(of_a_stranger)
@@ -381,7 +389,9 @@ nats, size = table[:, :, 0], table[:, :, 1]
 picks = {"sum": nats, "a token": nats / tokens, "a byte": nats / size,
          "minus alone": nats - without}  # fmt: skip
 uneven = size.min(1) < size.max(1)
+by_chance = [(size == end[:, None]).mean(1)[uneven].mean() for end in (size.min(1), size.max(1))]
 print("rule            shortest   longest   right of a stranger")
+print(f"{'(by chance)':<14} {by_chance[0]:>9.0%} {by_chance[1]:>9.0%} {1 / 4:>12.2f}")
 for name, scores in picks.items():
     chosen = scores.argmax(1)
     got = size[np.arange(len(items)), chosen]
@@ -392,7 +402,7 @@ by_sum, by_byte = (size[np.arange(len(items)), picks[rule].argmax(1)].mean()
 assert by_sum < by_byte  # the sum prefers short options
 
 # %% [markdown]
-# No rule is fair in general. Dividing by bytes picks the longest option far more often than by chance: the later tokens of a long name are easy, and lower the price of the whole. A sum punishes length; it hardly shows here, where options are names of one kind, and very much where they are sentences (exercise 12.2). *Minus alone* divides out how common an option is by itself; it is the remedy for section 3, if not a complete one. The rule is a part of the question: never compare a score by one rule with a score by another.
+# No rule is fair in general. Dividing by bytes picks the longest option far more often than by chance: the later tokens of a long name are easy, and lower the price of the whole. A sum punishes length; it does not show here, where options are names of one kind, and very much where they are sentences (exercise 12.2). *Minus alone* divides out how common an option is by itself. It is meant as a remedy for section 3; these few questions cannot show whether it is one. The rule is a part of the question: never compare a score by one rule with a score by another.
 #
 # > **Your turn: 12.2 `pick`** (12 min).
 #
@@ -435,11 +445,12 @@ turned = [np.roll(mixed, turn, axis=1) for turn in range(4)]  # each option at e
 scores = [score_of(lettered(order), picked(clean, lettered(order))) for order in turned]
 print("four turns of the options:", *(f"{s:.2f}" for s in scores), f"; mean {np.mean(scores):.2f}")
 low, high = share_interval(np.mean(scores), len(questions))
-print(f"right at the favourite letter: {best:.2f}; chance is 0.25")
+print(f"the mean's interval: {low:.2f} to {high:.2f}; right at the favourite letter: {best:.2f}; "
+      "chance is 0.25")
 assert best > np.mean(scores)
 
 # %% [markdown]
-# The mean over the four turns is what the model knows in this format, and it is about chance. The rest is the order of the options, which somebody chose. Small models are at chance with letters for a long time, even where they know the answer, and then rise; a sudden ability on a chart may be no more than the moment when the format was understood. At our size, ask by cloze.
+# The mean over the four turns is what the model knows in this format, and it is about chance. The rest is the order of the options, which somebody chose. Small models are at chance with letters for a long time, even where they know the answer, and then rise; a sudden ability on a chart may be no more than the moment when the format was understood. At our size, put the options' own words after the question, not letters.
 #
 # Last, **few-shot prompts**: solved questions in front show the format. Our context has 64 tokens, room for two.
 
@@ -464,12 +475,12 @@ for k in (0, 1, 2):
     print(f"{k:>5}   " + "      ".join(f"{s:.2f} ({a:.2f} to {b:.2f})" for s, a, b in cells))
 
 # %% [markdown]
-# Read the intervals before you tell a story about shots. To use examples is an ability of its own, which this model does not have. A table that gives one model five shots and another none compares nothing.
+# (The wording is a known one, so the first row is not section 3's.) Read the intervals before you tell a story about shots. To use examples is an ability of its own; if this model has it, these questions do not show it. A table that gives one model five shots and another none compares nothing.
 
 # %% [markdown]
 # ## 5. Which text is unseen? Document, source, time
 #
-# Held-out text is text like the training text. How alike? That is your choice, and it decides what the number means. Three splits, each a stronger claim: new **documents** of the same kinds; a new **source**, here the sums; and a later **time**, here another year's world, with the same language and other people.
+# Held-out text is text like the training text. How alike? That is your choice, and it decides what the number means. Three splits, three claims: new **documents** of the same kinds; a new **source**, here the sums; and a later **time**, here another year's world, with the same language and other people.
 
 # %%
 later = world.World(seed=2, people=12, exposures=(0, 4, 16, 64), words=0.05)
@@ -489,7 +500,7 @@ for name, some in splits.items():
 assert splits["document"].mean() < splits["source"].mean()
 
 # %% [markdown]
-# "It predicts text" is three statements, and the strongest costs the most. The difference between *document* and *time* is the names and places that every document of this world shares: a model that is used next year meets the third split, and a benchmark made from last year's web tests the first. Hold out by what will be new when the model is used. (The ± is over documents. They are not independent either: all of them share one cast. Exercise 12.8 counts what that does.)
+# "It predicts text" is three statements, and they cost differently: another year a little, another kind of text far more. The difference between *document* and *time* is the names and places that every document of this world shares: a model that is used next year meets the third split, and a benchmark made from last year's web tests the first. Hold out by what will be new when the model is used. (The ± is over documents. They are not independent either: all of them share one cast. Exercise 12.8 counts what such **clustered items** do. With a single cluster no formula helps: you would need several worlds.)
 #
 # > **Your turn: 12.3 `split_by`** (12 min).
 
@@ -526,7 +537,7 @@ print(f"planted {inside.mean():+.3f}, others {outside.mean():+.3f}: the copies w
       f"{gain:+.3f} ± {1.96 * error:.3f}")
 nats = [score(m, tokenizer, pairs)[::2, 0] for m in (clean, dirty)]
 fig, ax = figure(width=6, height=2.5)
-bins = np.linspace(-12, 40, 53)
+bins = np.linspace(-12, 40, 18)
 for group, name, color, style in ((~planted, "not planted", BLUE, "-"),
                                   (planted, "planted", VERMILLION, "--")):  # fmt: skip
     ax.hist((nats[1] - nats[0])[group], bins, histtype="step", color=color, linestyle=style,
@@ -634,10 +645,12 @@ show(fig, alt="Two histograms of the difference over bootstrap draws with the sa
 # A formula exists for means. The bootstrap needs none: put a median, a ratio of scores or a mean over phenomena in its place. What it does not know is that the questions may hang together, or that another seed would have given another model. **What breaks if** the items are drawn as if independent, and are not? Double the set by copying it: nothing new was asked, and yet the interval shrinks.
 
 # %%
+d = right - half
 twice = np.concatenate([d, d])
 once = [d[dice.integers(len(d), size=len(d))].mean() for _ in range(2000)]
 copied = [twice[dice.integers(len(twice), size=len(twice))].mean() for _ in range(2000)]
-whole = [d[dice.integers(len(d), size=len(d))].mean() for _ in range(2000)]  # both copies, or none
+whole = [d[dice.integers(len(d), size=len(d))].mean() for _ in range(2000)]  # both copies or none:
+# drawing them together is drawing the question, as in `once`
 print(f"standard error: {np.std(once):.4f} once, {np.std(copied):.4f} with each question copied, "
       f"{np.std(whole):.4f} if copies are drawn together")
 assert abs(np.std(copied) / np.std(once) - math.sqrt(0.5)) < 0.06
@@ -691,11 +704,11 @@ ax.axhline(0.8, color=GREY, linestyle=":")
 ax.axvline(len(pairs), color=BLACK, linewidth=0.8)
 ax.text(len(pairs) * 1.05, 0.02, "ours", fontsize=8)
 ax.set(xlabel="questions", ylabel="share that sees it", ylim=(0, 1.02))
-ax.legend(frameon=False, loc="upper left", fontsize=8)
+ax.legend(frameon=False, loc="lower right", fontsize=8)
 show(fig, alt="Share of experiments that see a difference against the number of questions: each "
               "curve climbs from near zero to one, the smaller the difference the later.")
-least = next(x / 1000 for x in range(1, 999)
-             if questions_for(x / 1000, max(disagree, x / 500)) <= len(pairs))  # fmt: skip
+least = next(x / 1000 for x in range(1, 999)  # models that differ by x disagree at least as much
+             if questions_for(x / 1000, max(disagree, x / 1000)) <= len(pairs))  # fmt: skip
 print(f"two models that disagree as ours do ({disagree:.0%}): with {len(pairs)} questions we see "
       f"differences from about {least:.3f} on")  # fmt: skip
 
@@ -714,7 +727,7 @@ print(f"two models that disagree as ours do ({disagree:.0%}): with {len(pairs)} 
 # %% [markdown]
 # ## 9. Noise that no question removes: neighbours and seeds
 #
-# Ask a thousand times as many questions, and the error of items is gone. Two others stay. Train a little longer, and the score wobbles although the model is hardly another; here are **neighbouring checkpoints** of the run of section 1:
+# Ask a thousand times as many questions, and the error of items is gone. Two others stay. Train a little longer, and the score moves up and down although the model only gets better; here are **neighbouring checkpoints** of the run of section 1:
 
 # %%
 steps = list(NEIGHBOURS)
@@ -752,7 +765,8 @@ def draw_record():
     ax.axhline(0.5, color=GREY, linestyle=":")
     print(live_sentence(record, "small", live))
     show(fig, alt="Share of minimal pairs right against training tokens, mean and interval over "
-                  "seeds for each recorded arm, and the small one live; all rise from one half.")
+                  "seeds for each recorded arm, and the small one live; all rise, the contaminated "
+                  "one far above the others.")
     print(record.sentence())
 
 
@@ -760,7 +774,9 @@ if record:
     draw_record()
 
 # %% [markdown]
-# Now you can say for each probe what it is worth *at this size*. **Signal**: how far does the score move between two models of which one is known to be better, half of the tokens and all of them? **Noise**: how far does it move between seeds that differ in nothing? Their ratio says whether a single run can show that the data doubled. (Heineman et al. 2025 define it over many models; the idea is the same.)
+# (At equal tokens `half` is ahead of `clean`, because its learning rate has already fallen.) Now you can say for each probe what it is worth *at this size*. **Signal**: how far does the score move between two models of which one is known to be better, half of the tokens and all of them? **Noise**: how far does it move between seeds that differ in nothing? Their ratio says whether a single run can show that the training was twice as long. (Heineman et al. 2025 take the spread of many models as signal and that of the last checkpoints as noise; ours is the noise of seeds.)
+#
+# The names: `_64` are the facts that are told in 64 documents. `told` is the open cloze in known words, `new` in new ones; `options` and `stranger` are section 3's four options. `two_hop` asks over two facts, such as in which town the firm of Tilda Marsh is; `copying` asks which word of a repeated list comes next. *Neighbours* is the standard deviation over the last five checkpoints, 15 steps apart. The record asks twice as many pairs as this page.
 
 # %%
 PROBES = ("pairs", "pairs_60", "told_64", "new_64", "options_64", "stranger_64", "two_hop",
@@ -769,15 +785,18 @@ if record:
     print("probe         half     all   noise of seeds   neighbours   signal / noise")
     for name in PROBES:
         less, more = (record.numbers(arm, name) for arm in ("half", "clean"))
-        seeds, near = more.std(ddof=1), record.numbers("clean", f"{name}_wobble").mean()
+        seeds = math.sqrt((less.var(ddof=1) + more.var(ddof=1)) / 2)
+        near = record.numbers("clean", f"{name}_wobble").mean()
         ratio = abs(more.mean() - less.mean()) / max(seeds, 1e-9)
         print(f"{name:<12} {less.mean():>6.3f} {more.mean():>7.3f} {seeds:>12.4f} {near:>14.4f} "
               f"{ratio:>14.1f}")
+    early = [record.numbers("small", f"{name}_64").mean() for name in ("options", "stranger")]
+    print(f"the small model: four options {early[0]:.2f}, of a stranger {early[1]:.2f}")
     print(f"Recorded, {len(record.seeds)} seeds; each probe's noise is a standard deviation, whose "
           "own interval is wide: read a ratio to within a factor of two")  # fmt: skip
 
 # %% [markdown]
-# Three things to look for in that table. Bits per byte have by far the best ratio: they use every token of the text, and each token is a question. Sixty pairs (`pairs_60`) move between seeds hardly more than all pairs do: they are the same sixty each time, and most of this noise is the seed's, which no further question takes away. And where half of the tokens and all of them score alike, there is no signal: two-hop questions, copying and four options tell you *nothing* about which of two such small models is better, however many seeds you run. That is no flaw of the model; it is the wrong instrument at this size. (Read the scores before the ratio. A score near zero has next to no noise, and that is no virtue: see `new_64`.)
+# Three things to look for in that table. Bits per byte have by far the best ratio: they use every token of the text, and each token is a question. Sixty pairs (`pairs_60`) and all pairs differ too little in their noise to be told apart with five seeds: they are the same sixty each time, and what a seed does to the whole model stays, however many questions you ask. And where half of the tokens and all of them score alike, there is no signal: two-hop questions, copying and four options show nothing here about which of two such small models is better. That is no flaw of the model; it is the wrong instrument at this size. (Read the scores before the ratio. A score near zero has next to no noise, and that is no virtue: see `new_64`. And see the line below the table: with more training four options *fell*. Most of the early score was never knowledge.)
 #
 # And what was contamination worth, over seeds?
 
@@ -792,7 +811,7 @@ if record:
           f"(Recorded, {len(twice)} seeds, 95 % interval)")
 
 # %% [markdown]
-# Look at the first two rows before the third. The pairs that were on *no* page rise nearly as much as those that were. The pages taught the exam: its kinds of sentences and its ways of being wrong. What the copies themselves were worth is the small rest. So whoever trains on text in the style of an exam gets most of the gain without a single copy, and no search for copies will find it.
+# Look at the first two rows before the third. The pairs that were on *no* page rise nearly as much as those that were. The pages taught the exam: its kinds of sentences and its ways of being wrong. In section 6 the copies themselves were about half of the gain; here they are a small rest. Do not conclude that copies matter little: the planted pairs are nearly all right, and a score cannot pass 1, so that there was no room to show more. What both runs show is that much of the gain comes without a copy of the question. No search for copies will find that part.
 #
 # > **Your turn: 12.7 `signal_to_noise`** (12 min).
 

@@ -506,7 +506,8 @@ check("12.planted_gain", planted_gain)
 
 # %% [markdown] tags=["solution"]
 # **Why it works.** Whatever the contaminated text does to all questions alike, such as more training on good sentences,
-# is in both means and cancels. What is left can only come from having seen these very questions.
+# is in both means and cancels. What is left comes from the copies, if everything else moves both groups
+# alike. Near 0 or 1 it does not: there is no room.
 #
 # **The most common wrong road** is to compare planted with not planted in the contaminated model alone. That is a
 # difference between two sets of questions, and one of them may be easier. The clean model, which has seen neither, says
@@ -683,7 +684,7 @@ check("12.clustered_error", clustered_error)  # 12.8
 # **The most common wrong road** is to average each group first and treat the averages alike. For groups of equal size
 # this is the same; otherwise it is the error of another mean, that of texts and not of questions.
 #
-# How wrong is s/√n, when a reading test has five questions a text? The paper of this lesson reports a factor of up to 3
+# How wrong is s/√n, when a reading test has five questions a text? The paper of this lesson reports a factor of about 3
 # for a real test (Miller 2024).
 
 # %% tags=["solution"]
