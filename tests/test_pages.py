@@ -289,12 +289,18 @@ def test_a_wrong_checksum_of_gzip_is_enough(tmp_path):
 
 
 def test_records_that_are_no_response_are_passed_over(tmp_path):
-    """One alone in its member without a look inside; one that shares it, or is damaged, as any other."""
+    """One alone in its member without a look inside; one that shares it, is large or damaged, as any other."""
+    def metadata(payload: bytes) -> bytes:
+        writer = WARCWriter(out := io.BytesIO(), gzip=False)
+        writer.write_record(writer.create_warc_record("https://a.example/2", "metadata", payload=io.BytesIO(payload)))
+        return out.getvalue()
+
     first, second = (gzip.decompress(warc([page])) for page in many(2))
-    other = first.replace(b"WARC-Type: response", b"WARC-Type: metadata")
+    other, large = metadata(b"hops: 1"), metadata(random.Random(1).randbytes(30_000))
     bad = bytearray(gzip.compress(other))
     bad[-8] ^= 1
     for data, broken in ((gzip.compress(other) + gzip.compress(first) + gzip.compress(other + second), 0),
+                         (gzip.compress(first) + gzip.compress(large) + gzip.compress(second), 0),
                          (gzip.compress(first) + bad + gzip.compress(second), 1),
                          (other + first + other + second, 0)):
         found, counts = reading(tmp_path, bytes(data))
