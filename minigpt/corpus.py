@@ -30,8 +30,7 @@ from .config import DataConfig, Passing, UserError, from_dict
 from .files import child_environment, end_with_parent, naming, need_room, write_atomic
 from .shards import SHARD_TOKENS, STEPS, ShardWriter, join_part, write_part
 from .text.fetch import download, is_remote, remote_files
-from .text.pipeline import CRAWL, clean_file, join_files, save_statistics
-from .text.sources import Document, files_of, held_out, read_file
+from .text.sources import CRAWL, Document, files_of, held_out, read_file
 from .tokenizer import Tokenizer
 
 SOURCES, JOURNAL, CLEANING, UNMIXED = "sources.json", "journal.json", "cleaning", "unmixed"
@@ -72,6 +71,8 @@ def clean_crawl(folder: Path, text: Sequence[str], config: DataConfig, workers: 
         others made there, in any order, or on other machines, is used by the call with (1, 1), which joins them.
     Returns the folder with the documents that are left, by domain; folder/cleaning.json tells what each step did.
     """
+    from .text.pipeline import join_files, save_statistics  # here: only a crawl needs it, and all that it imports
+
     work = folder / CLEANING
     made_with = work / "settings.json"
     sources = list_sources(text, wanted=CRAWL.search)
@@ -319,5 +320,7 @@ def _tokenizing(tokenizer: str, shard_tokens: int, val_fraction: float, threads:
 
 def _cleaning(threads: int, **recipe) -> Callable[[dict], None]:
     """A function that makes a part of a WARC file: its documents; see text/pipeline.py."""
+    from .text.pipeline import clean_file
+
     config = from_dict(DataConfig, recipe)
     return lambda job: clean_file(Path(job["file"]), Path(job["part"]), config)

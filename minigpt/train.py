@@ -840,30 +840,30 @@ def loop(t: Training, say: Callable[[str], None]) -> str | None:
 def take_stock(t: Training, metrics: Metrics, tell: Callable[[str], None]) -> str | None:
     """Evaluate, ask questions and write a sample, if step t.step is one after which they are due. Returns why training
     ends here, if it does: the target is reached, or an interruption, after which the next start begins with this."""
-    c, last, rows = t.config.train, t.step == t.steps, {}
+    c, last, rows, val, choices = t.config.train, t.step == t.steps, [], None, {}
     eval_every = c.eval_every or max(1, t.steps // 20)
     t.owed = True
     try:
         if t.step % eval_every == 0 and not last:
-            rows["val"] = evaluate_step(t, c.eval_tokens)
+            rows.append(val := evaluate_step(t, c.eval_tokens))
         if t.choices and t.step % (c.choices_every or eval_every) == 0:
-            rows["choices"] = {"choices": choices_step(t)}
+            rows.append({"choices": (choices := choices_step(t))})
         if c.samples and t.step % max(1, t.steps // c.samples) == 0 and not last:
-            rows["sample"] = {"sample": sample_step(t)}
+            rows.append({"sample": sample_step(t)})
     except Interrupted:
         return "interrupted"
     t.owed = False
     if rows:
         metrics.log(None)
-    for row in rows.values():
+    for row in rows:
         metrics.write({"step": t.step, **row})
-    for name, row in rows.get("choices", {"choices": {}})["choices"].items():
+    for name, row in choices.items():
         tell(f"step {t.step:>6,}   {name} {row['accuracy']:.3f} (chance {row['chance']:.3f})")
-    if "val" not in rows:
+    if val is None:
         return None
-    tell(f"step {t.step:>6,}   val_bpb {rows['val']['val_bpb']:.4f}   {t.seconds:.0f} s")
-    end_if_above(t, rows["val"]["val_loss"], tell)
-    t.owed = rows["val"]["val_bpb"] <= c.target_bpb  # another start, after an interruption, is to find that as well
+    tell(f"step {t.step:>6,}   val_bpb {val['val_bpb']:.4f}   {t.seconds:.0f} s")
+    end_if_above(t, val["val_loss"], tell)
+    t.owed = val["val_bpb"] <= c.target_bpb  # another start, after an interruption, is to find that as well
     return "target" if t.owed else None
 
 

@@ -288,6 +288,33 @@ def test_a_wrong_checksum_of_gzip_is_enough(tmp_path):
     assert [p.url[-1] for p in found] == list("12345") and counts["broken"] == 1
 
 
+def test_records_that_are_no_response_are_passed_over(tmp_path):
+    """One alone in its member without a look inside; one that shares it, is large or damaged, as any other."""
+    def metadata(payload: bytes) -> bytes:
+        writer = WARCWriter(out := io.BytesIO(), gzip=False)
+        writer.write_record(writer.create_warc_record("https://a.example/2", "metadata", payload=io.BytesIO(payload)))
+        return out.getvalue()
+
+    first, second = (gzip.decompress(warc([page])) for page in many(2))
+    other, large = metadata(b"hops: 1"), metadata(random.Random(1).randbytes(30_000))
+    bad = bytearray(gzip.compress(other))
+    bad[-8] ^= 1
+    for data, broken in ((gzip.compress(other) + gzip.compress(first) + gzip.compress(other + second), 0),
+                         (gzip.compress(first) + gzip.compress(large) + gzip.compress(second), 0),
+                         (gzip.compress(first) + bad + gzip.compress(second), 1),
+                         (other + first + other + second, 0)):
+        found, counts = reading(tmp_path, bytes(data))
+        assert [p.url[-1] for p in found] == ["0", "1"] and counts["broken"] == broken
+    assert reading(tmp_path, gzip.compress(other)) == ([], {})
+
+
+def test_a_page_under_two_addresses_is_extracted_once():
+    seen, statistics = [], Statistics()
+    made = [pages.Page(f"https://a.example/{i}", "", html, "utf-8") for i, html in enumerate("aabca")]
+    found = list(extract(made, statistics, lambda html: seen.append(html) or html))
+    assert [d.text for d in found] == list("aabca") and seen == list("abc") and statistics.kept == 5
+
+
 def test_comments_are_no_main_text(crawl, read):
     kept = []
     for page in read[0]:

@@ -2,6 +2,7 @@
 import doctest
 import ipaddress
 import random
+import re
 import time
 from collections import Counter
 
@@ -162,6 +163,16 @@ def test_planted_data_is_found():
     for kind in MAKE:
         assert right[kind] / (right[kind] + missed[kind]) >= 0.95, (kind, faults[:30])
         assert right[kind] / (right[kind] + wrong[kind]) >= 0.95, (kind, faults[:30])
+
+
+def test_where_there_is_no_clue_there_is_nothing(monkeypatch):
+    """Whatever lies between, and with every character a clue, the same is found."""
+    rng, lines = random.Random(5), [text for text, _ in planted(5, 300)]
+    texts = ["".join(f"{line}{rng.choice([' ', chr(10), ' so it was said ' * rng.randint(1, 30)])}"
+                     for line in rng.choices(lines, k=6)) for _ in range(100)]
+    found = list(map(find, texts))
+    monkeypatch.setattr(privacy, "CLUE", re.compile("(?s)."))
+    assert list(map(find, texts)) == found and sum(map(len, found)) > 300
 
 
 @pytest.mark.parametrize("line", HARD)

@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from ..config import UserError
 from .sources import Document
 from .steps import Statistics, filtered
@@ -90,6 +92,9 @@ def _responses(path: Path, statistics: Statistics) -> Iterator[tuple[str, str, b
             open(path, "rb") as data:
         size = path.stat().st_size
         while 0 <= start < size:
+            if end := _beside_the_point(data, start):
+                any_record, start = True, end
+                continue
             member = _Member(data, start) if data[start:start + 3] == GZIP else None
             data.seek(start)
             records = Records(member or data, check_digests=True)
@@ -118,6 +123,18 @@ def _responses(path: Path, statistics: Statistics) -> Iterator[tuple[str, str, b
         raise UserError(f"{path} holds no WARC record: is it a crawl (.warc or .warc.gz)?")
 
 
+def _beside_the_point(data: mmap.mmap, start: int) -> int:
+    """Where a small gzip member ends that is whole and holds one record, which is no response but, say, a request; 0
+    for anything else. Half of a crawl's records are such, and need not be taken to pieces."""
+    block, zip = data[start:start + (1 << 11)], zlib.decompressobj(31)
+    try:
+        found = zip.decompress(block, 1 << 13) if block.startswith(GZIP) else b""
+    except zlib.error:
+        return 0
+    other = re.match(rb"(?i)WARC/(?:.+\r\n)*?WARC-Type: *(?!response)\w+\r\n(?:.+\r\n)*\r\n", found)
+    return start + len(block) - len(zip.unused_data) if zip.eof and other and found.count(WARC) == 1 else 0
+
+
 class _WrongRecord(Exception):
     """A record is not as its header says."""
 
@@ -140,7 +157,7 @@ class _Member:
         while not self.zip.eof:
             block = self.zip.unconsumed_tail
             if not block:
-                block = self.data[self.end:self.end + (1 << 16)]
+                block = self.data[self.end:self.end + (1 << 14)]
                 self.end += len(block)
             if not block:
                 raise zlib.error("the file ends within a member")
@@ -238,13 +255,16 @@ def mend_text(text: str) -> tuple[str, int]:
     >>> mend_text("voilÃ\xa0\nvoilà")
     ('voilà\nvoilà', 1)
     """
-    from ftfy import fix_encoding
+    from ftfy import fix_encoding, is_bad
 
-    if text.isascii():
-        return text, 0
-    old = text.split("\n")
-    new = [line if line.isascii() else fix_encoding(line) for line in old]
-    return "\n".join(new), sum(a != b for a, b in zip(old, new))
+    parts, at, lines = [], 0, 0
+    for match in re.finditer(r"[^\0-\x7f].*", text):  # from the first character that ASCII has not, to the line's end
+        start = text.rfind("\n", 0, match.start()) + 1
+        line = text[start:match.end()]
+        if is_bad(line) and (fixed := fix_encoding(line)) != line:
+            parts += [text[at:start], fixed]
+            at, lines = match.end(), lines + 1
+    return "".join([*parts, text[at:]]), lines
 
 
 # ---- main text ------------------------------------------------------------------------------------------------------
@@ -257,18 +277,12 @@ def by_attributes(xpath):
     Pages repeat few of them, and a condition is slow. Where there is a question about what lies below, too, as in
     [not(.//h1)], the expression is asked itself, once an element alone fulfils it. A position, [1], is left out.
     """
-    from lxml.etree import Element, SubElement
-
     names, below = set(re.findall(r"@([\w-]+)", xpath.path)), xpath.path.count(".//") > 1
     tags = re.findall(r"(?:self::|\.//)(\w+)", xpath.path) or ["*"]
 
     @lru_cache(1 << 15)
     def fulfils(tag: str, attributes: tuple[tuple[str, str], ...]) -> bool:
-        alone = Element("parent")
-        child = SubElement(alone, tag if re.fullmatch(r"\w+", tag) else "other")
-        for name, value in attributes:  # in this order: some conditions look at the first only
-            child.set(name, re.sub(r"[\x00-\x08\x0b-\x1f\ufffe\uffff\ud800-\udfff]", "", value))
-        return bool(xpath(alone))
+        return bool(xpath(_parent_of(tag, attributes)))
 
     def find(tree):
         found = [element for element in tree.iterdescendants(*tags) if fulfils(
@@ -277,6 +291,18 @@ def by_attributes(xpath):
 
     find.xpath = xpath
     return find
+
+
+@lru_cache(1 << 12)  # most of the expressions are about the same few attributes
+def _parent_of(tag: str, attributes: tuple[tuple[str, str], ...]):
+    """An element with no other child than this one."""
+    from lxml.etree import Element, SubElement
+
+    alone = Element("parent")
+    child = SubElement(alone, tag if re.fullmatch(r"\w+", tag) else "other")
+    for name, value in attributes:  # in this order: some conditions look at the first only
+        child.set(name, re.sub(r"[\x00-\x08\x0b-\x1f\ufffe\uffff\ud800-\udfff]", "", value))
+    return alone
 
 
 @cache
@@ -309,11 +335,18 @@ def extract(pages: Iterable[Page], statistics: Statistics, how: Callable[[str], 
 
     Removed: "no text", and "nesting or markup" that the extractor gave up on.
     """
+    known: dict[int, str] = {}  # a page is often met under several addresses
+
     def judge(page: Page) -> Document | str:
-        try:
-            text = how(page.text)
-        except Exception:  # as above: a parser met something that its author did not think of
-            return "nesting or markup"
+        if (text := known.get(key := hash(page.text))) is None:
+            try:
+                text = how(page.text)
+            except Exception:  # as above: a parser met something that its author did not think of
+                return "nesting or markup"
+            if len(text) < 10_000:
+                known[key] = text
+            if len(known) > 4_000:
+                known.clear()
         return Document(page.id, "web", text) if text.strip() else "no text"
 
     return filtered(pages, judge, statistics)
@@ -326,7 +359,9 @@ def extract(pages: Iterable[Page], statistics: Statistics, how: Callable[[str], 
 def _identifier():
     from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.nb_ptc = identifier.nb_ptc.astype(np.float32)  # once, and not for every text
+    return identifier
 
 
 def language_of(text: str) -> tuple[str, float]:
@@ -335,7 +370,12 @@ def language_of(text: str) -> tuple[str, float]:
     >>> language_of("Le chat est assis sur la chaise et regarde la pluie.")[0]
     'fr'
     """
-    return _identifier().classify(text[:SEEN])
+    return _classify(text[:SEEN])
+
+
+@lru_cache(1 << 12)
+def _classify(text: str) -> tuple[str, float]:
+    return _identifier().classify(text)
 
 
 def in_languages(documents: Iterable[Document], languages: Collection[str], statistics: Statistics, least: float = 0.0

@@ -16,7 +16,6 @@ be made anywhere, in any order; documents are compared in the order of (file, re
 import gzip
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -35,9 +34,6 @@ from .pages import extract, in_languages, mend, read_warc
 from .privacy import mask, mask_all
 from .sources import Document, read_file, read_text
 from .steps import Statistics, filtered
-
-CRAWL = re.compile(r"(?i)\.warc(\.gz)?(#sha256=\w+)?$")
-"""How the names of WARC files end, and the addresses of those that are elsewhere."""
 
 
 class Step(NamedTuple):

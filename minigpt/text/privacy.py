@@ -18,7 +18,7 @@ from typing import NamedTuple
 from .sources import Document
 from .steps import Statistics, filtered
 
-AROUND = 200  # characters; no match is longer
+AROUND, AROUND_CLUES = 200, 16  # characters: no match is longer, and no hint
 MARK = "\ue000"  # stands for a character that has been found; a private one, which no text has
 
 
@@ -36,9 +36,12 @@ def find(text: str) -> list[Span]:
     [('NAME', 'Ada Birkett'), ('PHONE', '01632 960123')]
     """
     spans: list[Span] = []
+    # What costs little to find comes first: most of a text has no clue, and most clues no hint. Six times as fast.
+    clues = list(around((match.span() for match in CLUE.finditer(text)), AROUND_CLUES))
     for kind, hint, pattern, valid in KINDS:
+        hints = (match.span() for first, last in clues for match in hint.finditer(text, first, last))
         new = []
-        for first, last in around_hints(text, hint):
+        for first, last in around(hints if hint else (span[:2] for span in sorted(spans)), AROUND):
             for match in pattern.finditer(text, first, last):
                 if size := valid(match):
                     start, end = match.span(match.lastindex)
@@ -48,18 +51,22 @@ def find(text: str) -> list[Span]:
     return sorted(spans)
 
 
-def around_hints(text: str, hint: re.Pattern) -> Iterator[tuple[int, int]]:
-    """(from, to) of the parts of a text within AROUND characters of a hint. A hint is a part of what is looked for that
-    costs little to find; to look only there is two to three times as fast."""
+def around(places: Iterable[tuple[int, int]], width: int) -> Iterator[tuple[int, int]]:
+    """(from, to) of the parts of a text within `width` characters of places, which come in order; `to` may be beyond
+    its end.
+
+    >>> list(around([(50, 51), (70, 80), (500, 501)], 20))
+    [(30, 100), (480, 521)]
+    """
     first = last = 0
-    for match in hint.finditer(text):
-        if match.start() - AROUND > last:
+    for start, end in places:
+        if start - width > last:
             if last:
                 yield first, last
-            first = match.start() - AROUND
-        last = match.end() + AROUND
+            first = start - width
+        last = end + width
     if last:
-        yield max(0, first), last
+        yield first, last
 
 
 def replaced(text: str, spans: Iterable[Span], by: Callable[[Span], str]) -> str:
@@ -198,8 +205,9 @@ _NAME = (rf"\b({_FULL})(?=(?:,? (?:[a-z]+ ){{0,4}}|,?\s?\n|[ ,:;(<|-]{{1,4}})"
          rf"|{MARK}[^\n{MARK}]{{0,80}}(?:attention of|ask for|by|[.!?])\s({_FULL})(?=[.,;\n]|$)")
 Check = Callable[[re.Match], int | bool]
 _DIGITS = r"\d(?:[ ()./-]{1,3}\d\d|\d{5})|\+\d"
-KINDS: tuple[tuple[str, re.Pattern, re.Pattern, Check], ...] = tuple(
-    (kind, re.compile(hint), re.compile(pattern), check) for kind, hint, pattern, check in (
+CLUE = re.compile(r"[\d@:(\[]")  # one of these is in every hint, and that of a name is the other kinds
+KINDS: tuple[tuple[str, re.Pattern | str, re.Pattern, Check], ...] = tuple(
+    (kind, hint and re.compile(hint), re.compile(pattern), check) for kind, hint, pattern, check in (
         ("EMAIL", r"@|[(\[](?:at|AT)[)\]]", _EMAIL, lambda match: True),
         ("IBAN", r"\d(?<=[A-Z]{2}\d)\d ?[A-Z0-9]{4}", _IBAN, is_iban),
         ("CARD", r"\d{4}[ -]?\d{4}", _CARD, is_card),
@@ -208,5 +216,5 @@ KINDS: tuple[tuple[str, re.Pattern, re.Pattern, Check], ...] = tuple(
         ("PHONE", _DIGITS, _PHONE, is_phone),
         ("PHONE", _DIGITS, _LABELLED, is_labelled_phone),
         ("ADDRESS", r"\d(?:[A-Za-z]?,? [A-Z]|(?<=(?:aße|sse|tr\.|weg|atz|lee) \d))", _ADDRESS, is_address),
-        ("NAME", f"{MARK}+", _NAME, is_name),
+        ("NAME", "", _NAME, is_name),
     ))  # fmt: skip

@@ -63,9 +63,11 @@ def gopher(text: str) -> str | None:
         return "gopher: bullets"
     if sum(line.rstrip().endswith(("...", "…")) for line in lines) > GOPHER_ELLIPSES * len(lines):
         return "gopher: ellipses"
-    if sum(word.isalpha() or any(map(str.isalpha, word)) for word in found) < GOPHER_ALPHABETIC * len(found):
+    if sum(word[0].isalpha() or any(map(str.isalpha, word)) for word in found) < GOPHER_ALPHABETIC * len(found):
         return "gopher: words without letters"
-    if len(GOPHER_STOP_WORDS.intersection(map(str.lower, found))) < 2:
+    stop_words = (word for word in map(str.lower, found) if word in GOPHER_STOP_WORDS)
+    first = next(stop_words, None)
+    if all(word == first for word in stop_words):
         return "gopher: stop words"
     return repetition(text)
 
@@ -81,8 +83,12 @@ def repetition(text: str) -> str | None:
             return f"gopher: repeated {name}"
     hashes, starts, ends = words(text)
     ends_at = np.concatenate([[0], np.cumsum(ends - starts)])  # characters of the first i words
+    times = len(hashes)  # at most, of any n-gram; then of the commonest shorter one
     for n, most in GOPHER_TOP.items():
-        found, sizes = ngrams(hashes, n), ends_at[n:] - ends_at[:-n]
+        sizes = ends_at[n:] - ends_at[:-n]
+        if times * sizes.max(initial=0) <= most * ends_at[-1]:
+            continue
+        found = ngrams(hashes, n)
         ordered = np.sort(found)
         edges = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1], [True]]))
         counts = np.diff(edges)
@@ -94,6 +100,9 @@ def repetition(text: str) -> str | None:
                 return f"gopher: commonest {n}-gram"
     for n, most in GOPHER_NGRAMS.items():
         found = ngrams(hashes, n)
+        ordered = np.sort(found)
+        if not np.any(ordered[1:] == ordered[:-1]):  # seen in half the time of the next line
+            return None
         order = np.argsort(found, kind="stable")
         again = order[1:][found[order[1:]] == found[order[:-1]]]  # the second and later places of each
         depth = np.zeros(len(hashes) + 1, np.int64)
@@ -115,10 +124,14 @@ def repeated(parts: Sequence[str]) -> list[str]:
 
 def c4_lines(text: str) -> str:
     """The lines that C4 keeps: they end like a sentence, have words, and are not about cookies or scripts."""
+    lower = text.lower()
+    unwanted = [part for part in C4_LINES_WITH if part in lower]
+
     def keep(line: str) -> bool:
-        lower, found = line.lower(), line.split()
-        return (line.endswith(C4_ENDS) and not line.endswith("...") and len(found) >= C4_LINE_WORDS
-                and max(map(len, found)) <= C4_WORD_LENGTH and not any(part in lower for part in C4_LINES_WITH))
+        return (line.endswith(C4_ENDS) and not line.endswith("...")
+                and len(line.split(None, C4_LINE_WORDS - 1)) == C4_LINE_WORDS
+                and (len(line) <= C4_WORD_LENGTH or max(map(len, line.split())) <= C4_WORD_LENGTH)
+                and not any(part in line.lower() for part in unwanted))
 
     return "\n".join(line for line in map(str.strip, text.split("\n")) if keep(line))
 

@@ -26,6 +26,8 @@ from minigpt.config import UserError
 
 BLOCK = 1 << 20  # bytes read at a time, and about the size of a piece of a large file
 LARGE = 8 << 20  # a plain file above this many bytes is split
+CRAWL = re.compile(r"(?i)\.warc(\.gz)?(#sha256=\w+)?$")
+"""How the names of WARC files end, and the addresses of those that are elsewhere."""
 
 
 class Document(NamedTuple):
