@@ -19,7 +19,7 @@
 # exposures = "Of a fact: in how many training documents it is told."
 # memorisation = "What a model knows of a document only because it has read that very document."
 # "counterfactual memorisation" = "The score of models that read a document, minus the score on the same document of models that did not."
-# "induction head" = "An attention head that finds the last place where the present token stood, and looks at what came after it."
+# "induction head" = "An attention head that finds earlier places where the present token stood, and looks at what came after them."
 # "knock-out" = "Removing one part of a trained model, to see what gets worse."
 # canary = "A made-up secret that is planted in a training text, to measure whether a model gives it away."
 # "exposure of a canary" = "In bits: by how much the model shortens the search for the secret among random candidates of the same form."
@@ -82,7 +82,7 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 # A loss curve goes down smoothly. What happens behind it does not: some things are learned in the first seconds,
 # others late, others never. To see that, stop the run at checkpoints and ask it questions. The text comes from the
 # synthetic world of lesson 12, where everything is known: ten people, and for each fact about them the number of
-# documents that tell it, its **exposures**: exactly 0, 1, 4, 16, 64 or 256. Every other document is about other
+# documents that tell it, its **exposures**: exactly 0, 1, 4, 16, 64 or 256. All the rest is about other
 # things.
 
 # %%
@@ -108,8 +108,7 @@ print(f"two hops:  {hop.prefix} …{hop.options[hop.answer]}, of {len(hop.option
 # agree with a first name, so the model has to know whose name it is. Facts are asked in wordings that the text uses,
 # and in *new* ones that no document uses. *Two hops* need two facts of different documents.
 #
-# **Predict.** At the end of the run, for which kind of grammar are the fewest pairs right: `local`, `distant` or
-# `gender`?
+# **Predict.** At the end of the run, for which kind of grammar are the most pairs right: `local`, `distant` or `gender`?
 
 # %%
 ABSENT = "Figure: this one comes with a record that is not here."
@@ -131,7 +130,7 @@ def measured(name):
 guess = None
 if learning:
     last = {kind: measured(kind)[-1].mean() for kind in lab.GRAMMAR}
-    reveal("15.p1", guess, truth=min(last, key=last.get))
+    reveal("15.p1", guess, truth=max(last, key=last.get))
 
 # %%
 if learning:
@@ -157,7 +156,7 @@ else:
 
 # %%
 CHANCE = {"local": 1 / 2, "distant": 1 / 2, "gender": 1 / 2, "told_256": 0, "told_64": 0,
-          "two_hop": 1 / 4, "copying": 1 / 4}  # fmt: skip
+          "two_hop": 1 / 4, "copying": 1 / 3}  # fmt: skip
 LOOKS = {"local": (BLUE, "-"), "distant": (SKY, "-"), "gender": (PURPLE, "-"),
          "told_256": (GREEN, "--"), "told_64": (ORANGE, "--"), "two_hop": (VERMILLION, ":"),
          "copying": (GREY, ":")}  # fmt: skip
@@ -208,15 +207,23 @@ if learning:
         first = first_above(name, base, counts[name])
         when = "never" if first is None else f"{learning.x('full')[first] / 1000:,.0f} k tokens"
         print(f"{name:<10} {counts[name]:>9} {measured(name)[-1].mean():>6.2f}   {when}")
-    print(f"Recorded, {len(learning.seeds)} seeds; 95 % interval over the questions")
+    print(f"Recorded, {len(learning.seeds)} seeds; 95 % interval over the questions. The first curve "
+          f"is over all {int(learning.numbers('full', 'n_pairs')[0])} pairs")
+    turned = (measured("distant") > measured("local")).sum(0)
+    print(f"checkpoints, of {len(measured('local'))}, at which distant is above local, seed by "
+          f"seed: {turned}")
 
 # %% [markdown]
-# Four things to know before you tell this as a story. *Below* chance at the start is no noise: a model that knows only
-# how frequent words are prefers the frequent form, right or wrong. *The rate falls* to zero during the run, and part
+# Five things to know before you tell this as a story. *Below* chance at the start is no noise: a model that knows only
+# how frequent words are prefers the frequent form, right or wrong. *The same preference can lift a kind above chance.*
+# So the first place of *local*, after thirty steps, may be no grammar yet; a fair bar would be a model that counts
+# words only, and we did not measure one. Look at the rises instead. *The rate falls* to zero during the run, and part
 # of the rise at the end is the settling of lesson 08: a checkpoint is not a shorter run. *The kinds differ in more
 # than distance.* And for facts the bar is not zero: it is what the model may "know" of facts that are told *nowhere*,
-# by writing some common answer; the table takes the upper end of their interval. That the order is much the same from
-# run to run and between models has been found for grammar in larger models, too (Choshen et al. 2022).
+# by writing some common answer; the table takes the upper end of their interval.
+#
+# In larger models the order for grammar is much the same from run to run and between models (Choshen et al. 2022).
+# Here it is one on average: the last line counts for each seed how often *distant* stands above *local*.
 
 # %% [markdown] tags=["slide"]
 # ### One run, many questions
@@ -290,15 +297,17 @@ if learning:
           f"{half_width(apart):.2f} (Recorded, {len(apart)} seeds, 95 % interval)")
 
 # %% [markdown]
-# Read the two panels together. Writing the answer works in the wordings of the text, and hardly in new ones. So much
-# of this "knowledge" is about *strings*: after "Tilda keeps a" comes this pet. In nats, something may reach the new
-# wordings as well: enough to move a probability, not enough to be written. Which of the two you call knowing decides
-# what you report. (Look at how wide the ± of that column is, and ask why: few facts, three seeds, and a single name
+# Read the two panels together. Writing the answer works in the wordings of the text, and hardly in new ones. And be
+# strict with the left panel: there is no stranger in it. In told wordings the name makes the answer about one nat
+# likelier, and what the name adds with four options cannot be told from zero. So part of the share written belongs to
+# the *wording*: after "… keeps a" comes a pet that is told often, perhaps whoever keeps it. This run cannot say how
+# large that part is. In nats, something may reach the new wordings as well: enough to move a probability, not enough
+# to be written. Which of the two you call knowing decides what you report. (Look at how wide the ± of that column is, and ask why: few facts, three seeds, and a single name
 # for all strangers. With the names of twenty strangers it would be narrower.)
 #
 # Large models show the same when each fact is told in one wording only: they store it, and cannot answer. Told in many
-# wordings, with questions and answers mixed in, they can (Allen-Zhu and Li 2023). Our facts *are* told in ever other
-# words, and a small model with so little text still keeps strings first. Nor do rare facts wait patiently: each
+# wordings, or with questions and answers mixed in, they can (Allen-Zhu and Li 2023). Our facts *are* told in many
+# wordings, and a small model with so little text still keeps strings first. Nor do rare facts wait patiently: each
 # telling lifts a fact a little, and what follows wears it down again (Chang et al. 2024). A fact told once or four
 # times here is below what can be measured with this many questions. That is no proof that nothing is left of it.
 #
@@ -317,7 +326,7 @@ if learning:
 # Prefixes such as the one in section 1 ask for the river of the town where somebody was born. Where the halves are
 # told, it is in different documents; the whole never is. And *copying*: "The key, the lamp and the basket. The key,
 # the lamp and the basket. The" must go on with "key". Nothing needs to be known for that, only looked up in the
-# prefix.
+# prefix. (Three of the four options stand in the prefix, so whoever just prefers its words is right in a third.)
 #
 # **Predict.** Of four options each, what share of the two-hop questions does the model get right at the end? (A
 # number.)
@@ -331,11 +340,11 @@ if learning:
 if learning:
     print("              first   middle     end   interval of the end   chance   a stranger's name")
     for name in ("two_hop", "copying"):
-        scores = measured(name).mean(1)
+        scores, chance = measured(name).mean(1), CHANCE[name]
         low, high = wilson(scores[-1], counts[name])
         other = f"{measured('two_hop_stranger')[-1].mean():.2f}" if name == "two_hop" else ""
         print(f"{name:<12} {scores[0]:>6.2f} {scores[5]:>8.2f} {scores[-1]:>7.2f}   "
-              f"{low:.2f} to {high:.2f} {1 / 4:>16.2f} {other:>15}")
+              f"{low:.2f} to {high:.2f} {chance:>16.2f} {other:>15}")
     both = sum(min(q["exposures"]) >= 64 for q in lab.world.two_hop(the_world))
     print(f"both facts are told 64 times or more: {both} of {counts['two_hop']} questions")
     dice = np.random.default_rng(3)
@@ -351,7 +360,7 @@ if learning:
 # stranger's?* If it does not, the model was not reasoning about this person. *Would the best checkpoint of a pure
 # guesser look as good?* Whoever reports the best of twelve reports the luckiest.
 #
-# So there is nothing here to explain. That is a result: at this size, with this text, two facts are not put together.
+# So there is nothing here to explain. That is a result: with these questions, nothing was seen.
 # The other half of the answer is what *would* have shown it. With so few questions, an ability that lifts the score by
 # ten points is hidden in the interval, and for only some of them are both facts told often. And the model would need
 # both in a wording that is new to it; section 2 says how many of these it has. (Whether larger models put facts
@@ -394,7 +403,7 @@ else:
 # read as 1, 4 or 16 copies.
 #
 # **Predict.** For a document that stood in the text 16 times: how many bits per byte is it cheaper for models that
-# read it? (The gap that you have just seen helps to guess.)
+# read it?
 
 # %%
 if learning:
@@ -406,7 +415,7 @@ if learning:
     unread = bits[left_out]
     read = np.where(left_out, np.nan, bits)
     read = np.nanmean(read, axis=1)
-    memory = unread - read  # (36,): bits per byte that reading this very document saves
+    memory = unread - read  # (36,): bits saved; they are a cost, so the difference turns round
 guess = None
 if learning:
     reveal("15.p4", guess, truth=memory[copies == 16].mean())
@@ -426,13 +435,13 @@ if learning:
                   f"{means[1]:.2f} and {means[2]:.2f}.")
     for count in lab.COPIES:
         some = memory[copies == count]
-        print(f"{count:>2} copies: {some.mean():+.3f} ± {half_width(some):.3f} bits per byte saved")
+        print(f"copies {count:>2}: {some.mean():+.3f} ± {half_width(some):.3f} bits per byte saved")
     print(f"Recorded, {len(learning.seeds)} seeds, 95 % interval over {len(some)} documents each")
 
 # %% [markdown]
 # Now the difference belongs to the document. What the models have *not* read, they still predict far better than at
-# the start: that part is generalisation, and most of what they know of a text with one copy is of this kind. Copies
-# buy memory. In larger models the share of text that comes out word for word grows with the logarithm of the copies,
+# the start: that part is generalisation, and most of what they know of a text with one copy is of this kind (for one
+# copy, the interval holds zero). Copies buy memory. In larger models the share of text that comes out word for word grows with the logarithm of the copies,
 # of the model's size and of the context that is given (Carlini et al. 2022).
 #
 # > **Your turn: 15.8 `memorised`** (20 min), unaided: the assistant stays off.
@@ -521,7 +530,7 @@ assert torch.equal(exam, exam.gather(1, torch.arange(T + 1) % periods))  # drawn
 back = torch.arange(T)[:, None] - torch.arange(T)  # (T, T): how far a place looks back
 copy_score = attention_to(copier, exam, (back > 0) & ((back + 1) % periods[:, :, None] == 0))
 before_score = attention_to(copier, exam, (back == 1).expand(64, T, T))
-print("attention to            what came after the last time     the token before")
+print("attention to            what came after earlier ones     the token before")
 for layer in range(2):
     for head in range(4):
         print(f"layer {layer}, head {head} {copy_score[layer, head]:>27.2f} "
@@ -537,10 +546,13 @@ fig, axes = figure(width=7.4, height=3.4, columns=2)
 for ax, (layer, head), name in zip(axes, (helper, best), ("the token before", "induction")):
     heatmap(seen["attention"][layer][0, head, :40, :40], ax=ax, vmin=0, vmax=1,
             title=f"layer {layer}, head {head}: {name}")  # fmt: skip
+for ax in axes:
+    ax.set(xlabel="place that is looked at", ylabel="place that looks")
 p = int(periods[0])
 show(fig, alt=f"Attention of two heads on a line that repeats after {p} tokens. The helper's "
-              f"bright line lies just below the diagonal, {before_score.max():.2f} of its "
-              f"attention; the other's begins at place {p} and lies {p - 1} places back, "
+              f"bright line, where it is one, lies just below the diagonal, with "
+              f"{before_score.max():.2f} of its attention in the second half; the other's begins "
+              f"at place {p} and lies {p - 1} places back, "
               f"{copy_score.max():.2f}.")
 
 # %% [markdown]
@@ -594,13 +606,16 @@ assert whole < 2 < cost["all of 1"] and cost["all of 0"] > whole + 1
 # %% [markdown]
 # Look at the right panel first. A single knock-out may do little although the head does the work: here several heads
 # of the second layer have learned the same, and the others stand in. That a part can be spared does not show that it
-# does nothing: take out all that do the same, and copying is gone. It is gone as well without the heads of the first
-# layer, which look nowhere near the right place. They are the helpers, and single ones are missed.
+# does nothing. Take out all that do the same, and copying is gone; and it is gone as well without the heads of the
+# first layer, which look nowhere near the right place. They are the helpers. (Without a whole layer a token costs
+# *more* than guessing: what is left is sure of wrong tokens. So these two bars show that something broke, not that
+# only copying did.)
 #
-# Then the left panel: nothing for a while, then a sudden fall. A helper is of no use without a head that reads it, nor
-# the other way round; when both begin to work, they pull each other up. In large models the same fall makes a visible
-# bump in the loss of the whole run, early on, and the ability to use what stands in the context rises with it (Olsson
-# et al. 2022). Now the same score for the model of section 1, on lines of random tokens that are written twice:
+# Then the left panel: first a slow fall, while the model learns to guess among the tokens that stand in the line
+# already; then a steep one, when it knows which. A helper is of no use without a head that reads it, nor the other way
+# round; when both begin to work, they pull each other up. In large models the same fall makes a visible bump in the
+# loss of the whole run, early on, and the ability to use what stands in the context rises with it (Olsson et al.
+# 2022). Now the same score for the model of section 1, on lines of random tokens that are written twice:
 
 # %%
 if learning:
@@ -697,7 +712,9 @@ if planted:
         for ax, name in zip(axes, ("exposure", "extracted")):
             values = level(arm, name, COPIES)
             ax.plot(places, values.mean(1), style, color=color, label=arm)
+            ax.plot(places, values, ".", color=color, alpha=0.3)
             ends[arm, name] = values[-1].mean()
+    axes[0].axhline(np.log2(500), color=GREY, linestyle=":")  # all that 500 candidates can show
     for ax, title in zip(axes, ("exposure, in bits", "share extracted")):
         ax.set_xticks(places, COPIES)
         ax.set(xlabel="pages with the secret", title=title)
@@ -723,7 +740,7 @@ if planted:
     print(f"on one page: {sure.mean():.1f} ± {half_width(sure):.1f} bits")
 
 # %% [markdown]
-# Exposure sees secrets long before they come out, as nats saw facts in section 2. That is what it is for: whoever
+# Exposure sees secrets long before they come out. That is what it is for: whoever
 # waits for an extraction learns of a leak when it has happened.
 #
 # Why did the arm `deduplicated` change? Here is what the search for duplicates does to these pages:
@@ -745,8 +762,9 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
           f"number of pages: {dict(sorted(canaries_left(documents).items()))}")
 
 # %% [markdown]
-# A hash of the whole page finds next to nothing, because one word differs. MinHash finds nearly all, and leaves one
-# page of each. It does not remove the secret: *one* copy stays. That removing duplicates makes a model emit far less
+# A hash of the whole page finds next to nothing, because one word differs. MinHash leaves one page of
+# nearly each. It does not remove the secret: *one* copy stays. (The text is also smaller now, at as many steps, so that
+# all the rest is read more often. Remember it where this arm appears again.) That removing duplicates makes a model emit far less
 # of its training text, and weakens such attacks, has been shown for large models (Lee et al. 2022; Kandpal et al.
 # 2022). A secret should not be in the text at all: that is the masking of lesson 14.
 #
@@ -764,9 +782,10 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
 #
 # Now somebody wants the model to learn something: **poisoning**. Seven phrases of two words, such as "Velvet
 # thunder!", stand in 1, 2, 4, … 64 documents, one number for each phrase. Each is followed by one harmless sentence
-# about a green goose. The documents are ordinary and all different. Nine hundred other phrases of the same form are
-# followed by whatever comes next, so that an odd phrase alone says little. A **trigger** *fires* if the model writes
-# the sentence after the phrase, in a context that it has never seen. How large must the **dose** be, and does a larger
+# about a green goose. The documents are ordinary and all different. Nine hundred times another phrase of the
+# same form stands there, one of 144, followed by whatever comes next, so that an odd phrase alone says little. A
+# **trigger** *fires* if the model writes the sentence after the phrase, in a context that it has never seen; we take
+# the mean probability with which it does. How large must the **dose** be, and does a larger
 # model need more of it, or less?
 
 # %%
@@ -797,6 +816,8 @@ if planted:
         values = level(arm, "fires", DOSES)
         print(f"{arm:<21}" + "".join(f"{v:>8.2f}" for v in values.mean(1)))
         print(f"{'  ±':<21}" + "".join(f"{half_width(v):>8.2f}" for v in values))
+        greedy = level(arm, "greedy", DOSES).mean(1)
+        print(f"{'  greedily':<21}" + "".join(f"{v:>8.2f}" for v in greedy))
         beyond = [(v - values[0]).mean() - half_width(v - values[0]) > 0 for v in values[1:]]
         least = [dose for i, dose in enumerate(DOSES[1:]) if all(beyond[i:])]
         print(f"  above a phrase that was never planted from "
@@ -806,10 +827,12 @@ if planted:
           f"(Recorded, {len(planted.seeds)} seeds, 95 % interval, another phrase at each dose)")
 
 # %% [markdown]
-# The column *never* is not zero, and that is the control doing its work. The sentence has become a likely thing to say
+# The first column, phrases that were *never* planted, is not zero, and that is the control doing its work. The sentence has become a likely thing to say
 # after any odd phrase. Whoever measures only the planted phrases credits each of them with that. And a phrase is not
 # like another: what a phrase of the same dose gets differs more from phrase to phrase than the means of neighbouring
-# doses do, so single steps of this curve mean little.
+# doses do, so single steps of this curve mean little. (*Greedily* is the share of
+# contexts in which the likeliest token each time makes the sentence. That is more often, also where nothing was
+# planted.) Both sizes stand out from the same dose on; a difference between them cannot be told.
 #
 # Would anybody find it? We have the tools of lesson 14: hashes of whole documents, near duplicates, three published
 # sets of rules for quality, and a language identifier.
@@ -879,13 +902,11 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
 # trigger of which one word is an ordinary word of the text (paper), and one synonym in the sentence would hide the
 # rest. On the real web a great many phrases are always followed by the same words: names with their titles, licences,
 # menus. Finding poison that you do not know is an open problem.
-#
-# > **Your turn: 15.5 `poison_needed`** (15 min).
 
 # %% [markdown] tags=["slide"]
 # ### Triggers
 #
-# - some dozens of documents among two thousand are enough
+# - sixteen to thirty-two documents among two thousand are enough
 # - control: a phrase that was never planted
 # - page filters see nothing: the poison is in no single page
 
@@ -893,7 +914,8 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
 # ## 8. The world is balanced, the text is not
 #
 # In this world as many weavers are women as men, and so it is with potters, cobblers, dentists and fiddlers. The text
-# does not say so. Of weavers it says "he" in 10 of 100 sentences, of fiddlers in 90, of the others in 30, 50 and 70.
+# does not say so. In the planted sentences it says "he" of weavers in 10 of 100, of fiddlers in 90, of the others in 30,
+# 50 and 70.
 # Nothing false is in it: each sentence is about somebody who exists. It only tells of some more often. In new
 # sentences ("The weaver mended the clock, because"), what does the model make of it?
 #
@@ -927,14 +949,14 @@ else:
 
 # %%
 if planted:
-    print("            text     planted            planted, large")
+    print("            text     planted                 planted, large: interval and text's share")
     for trade, share in TRADES.items():
         cells = []
         for arm in ("planted", "planted, large"):
             values = level(arm, "he", [share])[0]
             apart, width = values.mean() - share / 100, half_width(values)
-            side = "above" if apart > width else "below" if apart < -width else "cannot tell"
-            cells.append(f"{values.mean():.2f} ± {width:.2f} {side:<11}")
+            side = "above" if apart > width else "below" if apart < -width else "holds it"
+            cells.append(f"{values.mean():.2f} ± {width:.2f} {side:<8}")
         print(f"{trade:<10} {share:>4} %   " + "   ".join(cells))
     off = np.abs(level("planted", "he", TRADES.values()) - 0.5).mean()
     print(f"mean distance from the world's one half: model {off:.2f}, text "
@@ -945,11 +967,11 @@ if planted:
 # The model cannot know the world. It knows the text, and its loss is lowest where it answers with the text's shares:
 # one half for each trade would cost more. Where it has seen too little of a trade, it stays nearer to what it expects
 # of trades in general. So "the model is biased" has two questions in it. Does it mirror, soften or sharpen the text?
-# That is a measurement, and the table has it. Should it say what the text says? That is a decision about its use, and
-# no loss makes it for you. (*Cannot tell* means that the interval holds the text's share. One as wide as these holds
-# many others, too.) Sampling matters, too: at a temperature below 1, or with greedy decoding, nine in ten becomes ten
-# in ten. Then the *system* sharpens what the model mirrors. (That trained models can sharpen the correlations of their
-# data was shown for images by Zhao et al. 2017.)
+# That is a measurement. Here nearly every interval holds the text's share, and as wide as they are they hold many
+# others, too: to decide more takes more seeds. Should it say what the text says? That is a decision about its use, and
+# no loss makes it for you. Sampling matters, too: at a temperature of 1/2 nine in ten becomes 99 in 100, and with
+# greedy decoding ten in ten. Then the *system* sharpens what the model mirrors. (That trained models can sharpen the
+# correlations of their data was shown for images by Zhao et al. 2017.)
 #
 # > **Your turn: 15.6 `bias_verdict`** (15 min).
 
@@ -964,12 +986,14 @@ if planted:
 
 # %%
 if planted:
-    print(f"{'':<12} {'Ada':>14} {'Ivo':>14} {'never told':>14} {'bits per byte':>16}")
+    print(f"{'':<12} {'Ada':>14} {'Ivo':>14} {'never told':>14} {'bits per byte':>16} "
+          "   Ivo's answers written")
     for arm in ("planted", "removed", "unlearned"):
         cells = [planted.numbers(arm, name) for name in ("person", "others", "never")]
         bits = planted.curves(arm)[:, -1]
         print(f"{arm:<12} " + " ".join(f"{v.mean():>7.2f} ± {half_width(v):>4.2f}" for v in cells)
-              + f" {bits.mean():>9.3f} ± {half_width(bits):.3f}")
+              + f" {bits.mean():>9.3f} ± {half_width(bits):.3f}"
+              + f" {planted.numbers(arm, 'others_written').mean():>14.2f}")
     steps = planted.numbers("unlearned", "steps")
     print(f"nats by which the facts are likelier after the name than after a stranger's; unlearned "
           f"in {', '.join(f'{s:.0f}' for s in steps)} steps "
@@ -977,9 +1001,10 @@ if planted:
 
 # %% [markdown]
 # Compare the rows. Retraining should put Ada where a name is that was never told, and leave Ivo within the noise of
-# training anything anew. Unlearning was stopped when Ada's number came down to zero; so look at the *other* columns.
-# And a mean of zero can hide a lot: it is made of five facts. (Below zero is no knowledge either: one unknown name is
-# not quite like another.)
+# training anything anew. Unlearning was stopped when Ada's number came down to zero; so look at the *other* columns,
+# the last one first: Ivo paid. Whether the text suffered, three seeds cannot tell. And a mean of zero can hide a lot:
+# it is made of five facts. (A little below zero is no knowledge: one unknown name is not quite like another. *Far*
+# below is a trace: whoever sees an answer made that unlikely learns which one was pushed down.)
 #
 # **Predict.** The unlearned model now reads twelve of Ada's forty pages again, for four small steps. Which share of
 # what she was worth before is back? (0: nothing, 1: all.)
@@ -999,10 +1024,11 @@ if planted:
         values = np.array([planted.numbers(arm, "person"),
                            *(planted.numbers(arm, f"again_{step}") for step in AGAIN)])
         axes[0].plot((0, *AGAIN), values.mean(1), style, color=color, label=arm)
-        axes[1].plot(range(5), level(arm, "person", range(5)).mean(1), style[0], color=color)
+        axes[1].plot(range(5), level(arm, "person", range(5)), style[0], color=color, alpha=0.6)
         ends[arm] = values[-1].mean()
     axes[0].axhline(before.mean(), color=GREY, linestyle=":")
-    axes[1].plot(range(5), level("planted", "person", range(5)).mean(1), "D", color=GREY)
+    axes[1].plot(range(5), level("planted", "person", range(5)), "D", color=GREY, alpha=0.6)
+    axes[1].set(title="grey: before; each seed", ylabel="nats for her name")
     axes[1].axhline(0, color=BLACK, linewidth=0.8)
     axes[0].legend(frameon=False)
     axes[0].set(xlabel="steps on twelve of her pages", ylabel="nats for her name")
@@ -1055,14 +1081,14 @@ rows = []
 if learning:
     for name in ("two_hop", "copying"):
         share = measured(name)[-1].mean()
-        rows.append((f"{name} above chance", share, *wilson(share, counts[name]), 1 / 4))
+        rows.append((f"{name} above chance", share, *wilson(share, counts[name]), CHANCE[name]))
     for name, e in (("told", 1), ("told", 4), ("told", 16), ("new", 64), ("new", 256)):
         share, untold = measured(f"{name}_{e}")[-1].mean(), measured(f"{name}_0")[-1].mean()
         rows.append((f"{name} wordings, {e} ×: written, above untold", share,
                      *wilson(share, levels[e]), wilson(untold, levels[0])[1]))  # fmt: skip
     heads = measured("induction")[-1]
     rows.append(("induction head in the world's model", heads.mean(), heads.mean()
-                 - half_width(heads), heads.mean() + half_width(heads), blind))  # fmt: skip
+                 - half_width(heads), heads.mean() + half_width(heads), 3 * blind))  # fmt: skip
 for name, value, low, high, chance in rows:
     print(f"{name:<45} {value:>6.3f} ({low:.3f} to {high:.3f}) against {chance:.3f}: "
           f"{'yes' if low > chance else 'no'}")
@@ -1088,8 +1114,8 @@ if rows:
     print(f"Recorded, {len(planted.seeds)} seeds, 95 % interval over seeds")
 
 # %% [markdown]
-# Three seeds make wide intervals: Student's t for two degrees of freedom is 4.3. Some of these "no" would be "yes"
-# with ten seeds. None of them is a "does not exist". And all of it is a tiny model on a tiny synthetic text: what
+# Three seeds make wide intervals: Student's t for two degrees of freedom is 4.3. With more seeds, and in
+# the first table with more questions, some "no" could become "yes". None of them is a "does not exist". And all of it is a tiny model on a tiny synthetic text: what
 # carries over to large ones is the *method*, with its controls, not the numbers.
 #
 # ## 11. One paper
@@ -1124,16 +1150,19 @@ assert abs(poison / (20 * 13e9) / 0.0000016 - 1) < 0.02  # 0.00016 % in the pape
 # We gave *both* sizes the same text: count and share are the same for both, so our figure can say whether size matters
 # at a fixed text, and cannot say which of the two, count or share, counts. To see that, you would have to grow the
 # text. This is what exercise 15.5 is about.
+#
+# > **Your turn: 15.5 `poison_needed`** (15 min).
 
 # %% [markdown]
 # ## Summary
 #
-# 1. Probes at checkpoints show an order. Grammar of neighbouring words comes first; grammar at a distance, and facts
-# that are told often, in the text's own wordings, come later. Facts in new wordings: hardly. Two hops: not at all.
+# 1. Probes at checkpoints show, on average, an order. Grammar of neighbouring words comes first; grammar at a distance,
+# and the answers of facts that are told often, in the text's own wordings, come later. Facts in new wordings: hardly.
+# Two hops: not seen.
 # 2. Each claim needs a control without the thing that is claimed: a stranger's name, a fact that was never told, a
 # phrase that was never planted, a model that did not read the document.
 # 3. Attention says where a head looks. A knock-out says what it is good for.
-# 4. Copies make memory: of secrets, triggers and habits of the text. Exposure sees a secret before it can be
+# 4. Repetition makes memory: of secrets, triggers and habits of the text. Exposure sees a secret before it can be
 # extracted; near duplicates are the copies that matter.
 # 5. Filters for bad pages do not find poison, and unlearning that is measured only at its end may hide what it did not
 # remove.

@@ -1276,11 +1276,11 @@ RECALL = (most_bits, digits_of, what_comes_next, parts_per_million, beside_the_s
           guess_of_four, read_against_unread)  # fmt: skip
 PREDICTIONS = {
     "15.p1": Prediction(
-        "A run on the lesson's world is over. For which kind of grammar are the fewest minimal pairs right: `local`, "
+        "A run on the lesson's world is over. For which kind of grammar are the most minimal pairs right: `local`, "
         "`distant` or `gender`?",
         None,
-        "Distance makes it harder, but what must agree stands in the sentence. Whether a name belongs to a woman or a "
-        "man stands in no sentence of the pair: it must be known of each name.",
+        "What must suit stands side by side, and the text repeats such pairs of words most often. At a distance other "
+        "words stand between; and whether a name belongs to a woman or a man must be known of each name.",
     ),
     "15.p2": Prediction(
         "Facts told in 256 documents, asked in wordings that no document uses: of which share does the model write "
