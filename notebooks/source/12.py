@@ -28,15 +28,18 @@
 # "clustered items" = "Questions that hang together, such as five on one text; they count for fewer than their number."
 
 # %% [markdown] tags=["instructor"]
-# **Aim.** Learners leave unable to read a score without asking for its chance level, its number of items, its seeds and its format. **Timing** (120 min).
-# Before class: 12.1. In class: sections 1 and 2 20 · section 3 15 · exercise 12.2 15 · section 4 15 · section 5 10 · sections 6 and 7 20 · exercise
+# **Aim.** Learners leave unable to read a score without asking for its chance level, its number of items, its seeds
+# and its format. **Timing** (120 min). Before class: 12.1. In class: sections 1 and 2 20 · section 3 15 · exercise
+# 12.2 15 · section 4 15 · section 5 10 · sections 6 and 7 20 · exercise
 # 12.4 10 · section 8 and 9 10 · discussion 5. Homework: the other exercises.
 #
-# **Two misconceptions.** *"A score above chance shows that the model knows the answers."* Ask: what would it score if you took the subject out of
-# each question? *"The interval is narrow, so the difference is real."* Ask: narrow over what? Which of questions, seeds and checkpoints were drawn anew?
+# **Two misconceptions.** *"A score above chance shows that the model knows the answers."* Ask: what would it score if
+# you took the subject out of each question? *"The interval is narrow, so the difference is real."* Ask: narrow over
+# what? Which of questions, seeds and checkpoints were drawn anew?
 #
-# **Discuss.** A benchmark that you have used for a year turns out to be on a web page that was in your training text. What do you do with the old
-# numbers? · Would you rather have ten times the questions or ten times the seeds, and what would you have to measure to decide?
+# **Discuss.** A benchmark that you have used for a year turns out to be on a web page that was in your training text.
+# What do you do with the old numbers? · Would you rather have ten times the questions or ten times the seeds, and what
+# would you have to measure to decide?
 
 # %% tags=["setup"]
 import math
@@ -76,8 +79,9 @@ print(f"torch {torch.__version__}, {torch.get_num_threads()} CPU threads")
 #
 # ## 1. A model, and questions whose answers are known
 #
-# Bits per byte compare models on text. They do not say *what* a model knows. For that you need questions, and to judge the questions you need a text of which everything is known. `minigpt.text.world` writes
-# one: people and towns that do not exist, with facts about each that are told in exactly 0, 4, 16 or 64 documents, never twice in the same words.
+# Bits per byte compare models on text. They do not say *what* a model knows. For that you need questions, and to judge
+# the questions you need a text of which everything is known. `minigpt.text.world` writes one: people and towns that do
+# not exist, with facts about each that are told in exactly 0, 4, 16 or 64 documents, never twice in the same words.
 
 # %%
 WORLD = world.World(seed=1, people=12, exposures=(0, 4, 16, 64), words=0.05)  # 5 % of its words
@@ -89,7 +93,8 @@ print(f"{len(WORLD.facts)} facts, by exposures: {dict(sorted(levels.items()))}\n
 print(next(d.text for d in told if d.domain == "world/letter")[:420], "…")
 
 # %% [markdown]
-# Now a model, trained on this text for some seconds. Two kinds of documents are kept away from it: every twentieth, by its id as in lesson 01; and all the `sums`, a whole source. Section 5 says why.
+# Now a model, trained on this text for some seconds. Two kinds of documents are kept away from it: every twentieth, by
+# its id as in lesson 01; and all the `sums`, a whole source. Section 5 says why.
 
 # %%
 trained_on = [d for d in told if not held_out(d.id) and d.domain != "world/sums"]
@@ -137,7 +142,10 @@ print(f"{RATES.steps * 1024:,} tokens in {time.perf_counter() - begun:.0f} s")
 # %% [markdown]
 # ## 2. Minimal pairs
 #
-# A set of questions that are put to a model by comparing probabilities is a **probe**. The simplest question compares two sentences that differ in one point of grammar, a **minimal pair** (the method of BLiMP, Warstadt et al. 2020). Nobody asks the model to explain anything. Which of the two does it find likelier? By hand, that is a sum of log-probabilities:
+# A set of questions that are put to a model by comparing probabilities is a **probe**. The simplest question compares
+# two sentences that differ in one point of grammar, a **minimal pair** (the method of BLiMP, Warstadt et al. 2020).
+# Nobody asks the model to explain anything. Which of the two does it find likelier? By hand, that is a sum of
+# log-probabilities:
 
 # %%
 def log_probability(model, text):
@@ -155,7 +163,8 @@ for item in pairs[40], pairs[-5]:
           sep="\n")  # fmt: skip
 
 # %% [markdown]
-# `minigpt.probes.score` does the same for many texts at once, in batches. Like every replacement in this course, it has to agree with what you did by hand:
+# `minigpt.probes.score` does the same for many texts at once, in batches. Like every replacement in this course, it
+# has to agree with what you did by hand:
 
 # %%
 fast = score(clean, tokenizer, pairs[:20])[:, 0]  # (options of all items,)
@@ -174,21 +183,26 @@ print(f"{len(pairs)} pairs, {len({item.group for item in pairs})} phenomena: "
       f"{right.mean():.3f} right; chance level 0.5")
 
 # %% [markdown]
-# What does such a number weigh? Whoever knows nothing is right half of the time, and not exactly half: **chance level** is a distribution, not a line.
+# What does such a number weigh? Whoever knows nothing is right half of the time, and not exactly half: **chance
+# level** is a distribution, not a line.
 #
-# **Predict.** A coin answers 30 pairs, the number of most phenomena here. Between 0.5 minus *what* and 0.5 plus *what* do 95 of 100 such scores lie, roughly?
+# **Predict.** A coin answers 30 pairs, the number of most phenomena here. Between 0.5 minus *what* and 0.5 plus *what*
+# do 95 of 100 such scores lie, roughly?
 
 # %%
 guess = None
 reveal("12.p1", guess)
 
 # %% [markdown]
-# So one phenomenon says little, and an interval belongs to each score. The interval that one learns at school, share ± 1.96 standard errors, fails where a small model lives, near 0 and 1: a score of 30 out of 30 would have a standard error of zero. Turn the question round.
-# Which *true* shares p would have given what we saw, within 1.96 of *their own* standard errors? That is
+# So one phenomenon says little, and an interval belongs to each score. The interval that one learns at school, share ±
+# 1.96 standard errors, fails where a small model lives, near 0 and 1: a score of 30 out of 30 would have a standard
+# error of zero. Turn the question round. Which *true* shares p would have given what we saw, within 1.96 of *their
+# own* standard errors? That is
 #
 # $$|\hat p - p| \le z \sqrt{p (1 - p) / n}$$
 #
-# where $\hat p$ is the share that you saw, n the number of questions and z = 1.96. Squared, it is a quadratic in p, and its two roots are the interval (Wilson 1927).
+# where $\hat p$ is the share that you saw, n the number of questions and z = 1.96. Squared, it is a quadratic in p,
+# and its two roots are the interval (Wilson 1927).
 
 # %%
 def share_interval(share, n, z=1.96):
@@ -246,7 +260,9 @@ show(fig, alt="A share with its interval for each phenomenon of grammar, sorted;
 print(f"{unsure} of {len(phenomena)} phenomena cannot be told from guessing")
 
 # %% [markdown]
-# The whole set tells a clear story, half of its parts do not. And look at the lowest ones. A score clearly *below* chance is no bad luck: the model follows some rule, and it is the wrong one, such as *make the verb agree with the nearest noun*. Also, with so many phenomena, one in twenty of a pure guesser's intervals would miss 0.5.
+# The whole set tells a clear story, half of its parts do not. And look at the lowest ones. A score clearly *below*
+# chance is no bad luck: the model follows some rule, and it is the wrong one, such as *make the verb agree with the
+# nearest noun*. Also, with so many phenomena, one in twenty of a pure guesser's intervals would miss 0.5.
 
 # %% [markdown] tags=["slide"]
 # ### A score without these three is no score
@@ -258,8 +274,11 @@ print(f"{unsure} of {len(phenomena)} phenomena cannot be told from guessing")
 # %% [markdown]
 # ## 3. Facts: three ways to ask, and a score that rises for the wrong reason
 #
-# Does the model know who was born where, and does it take 4 or 64 documents to learn it? You can ask in several ways. As a **cloze question**, with the end left open: would the model have written the right end, taking the likeliest token each time? Or with *options*: is the right one the likeliest of four? For a cloze, whoever knows nothing gets
-# about zero; of four options, a quarter. And you can ask in words that the text has used for such facts, or in words that it never used:
+# Does the model know who was born where, and does it take 4 or 64 documents to learn it? You can ask in several ways.
+# As a **cloze question**, with the end left open: would the model have written the right end, taking the likeliest
+# token each time? Or with *options*: is the right one the likeliest of four? For a cloze, whoever knows nothing gets
+# about zero; of four options, a quarter. And you can ask in words that the text has used for such facts, or in words
+# that it never used:
 
 # %%
 WORDINGS = {  # two that documents use; the questions of world.cloze are in other words
@@ -321,8 +340,10 @@ def table_of(results, items):
 table_of(results, asked())
 
 # %% [markdown]
-# Look at the last row. Facts that were told in 64 documents are answered far better than the others, and far above the chance level of a quarter: *what is told often enough is learnt*. It is a plausible story, with the expected shape. Before you believe it, take away what the story needs. Put the name of a **stranger**, of whom the text tells nothing, in the place of each
-# subject. Whoever knows facts about Tilda must now be reduced to guessing.
+# Look at the last row. Facts that were told in 64 documents are answered far better than the others, and far above the
+# chance level of a quarter: *what is told often enough is learnt*. It is a plausible story, with the expected shape.
+# Before you believe it, take away what the story needs. Put the name of a **stranger**, of whom the text tells
+# nothing, in the place of each subject. Whoever knows facts about Tilda must now be reduced to guessing.
 
 # %%
 def stranger_of(q):
@@ -362,10 +383,18 @@ print(f"asked minus stranger, all facts: {gaps.mean():+.3f} ± "
       f"{1.96 * gaps.std(ddof=1) / math.sqrt(len(gaps)):.3f}")
 
 # %% [markdown]
-# Most of what the subjects get at 64, the stranger gets, too. What that part of the score rises with must be something else. The likely reason: an object that is told of somebody in 64 documents is a common word of this small text, and the model picks **the commonest option** (section 4 shows a second one, length). The questions are made with care, so that all options are told about as often; in a world of a dozen people there are simply not enough objects to choose from.
-# The rule is general: *for each score, build a control in which the thing that you claim to measure is absent.* Hide the passage in reading comprehension; shuffle the image; replace the name. What is left of the score was never yours.
+# Most of what the subjects get at 64, the stranger gets, too. What that part of the score rises with must be something
+# else. The likely reason: an object that is told of somebody in 64 documents is a common word of this small text, and
+# the model picks **the commonest option** (section 4 shows a second one, length). The questions are made with care, so
+# that all options are told about as often; in a world of a dozen people there are simply not enough objects to choose
+# from. The rule is general: *for each score, build a control in which the thing that you claim to measure is absent.*
+# Hide the passage in reading comprehension; shuffle the image; replace the name. What is left of the score was never
+# yours.
 #
-# The open cloze suffers less, and is not immune: see its row of a stranger, and the facts that are told nowhere and "written" all the same. (It has a limit of its own. "Was born in" asks for a place and for a year, and only one of them can be written.) After some seconds of training, this model knows next to no facts. Section 9 has the last column for a longer run.
+# The open cloze suffers less, and is not immune: see its row of a stranger, and the facts that are told nowhere and
+# "written" all the same. (It has a limit of its own. "Was born in" asks for a place and for a year, and only one of
+# them can be written.) After some seconds of training, this model knows next to no facts. Section 9 has the last
+# column for a longer run.
 
 # %% [markdown] tags=["slide"]
 # ### A score that rises for the wrong reason
@@ -377,7 +406,10 @@ print(f"asked minus stranger, all facts: {gaps.mean():+.3f} ± "
 # %% [markdown]
 # ## 4. Length, letters and shots
 #
-# The format of a question can move a score more than the model does. First **length**. A long option has more tokens to pay for, so its log-probability is lower whatever it says. Divide by its bytes, or by its tokens (**length normalisation**)? Or by how likely the option is without any question? Here is how often each rule picks the *shortest* and the *longest* of the four options, for questions about a stranger, where there is nothing to know:
+# The format of a question can move a score more than the model does. First **length**. A long option has more tokens
+# to pay for, so its log-probability is lower whatever it says. Divide by its bytes, or by its tokens (**length
+# normalisation**)? Or by how likely the option is without any question? Here is how often each rule picks the
+# *shortest* and the *longest* of the four options, for questions about a stranger, where there is nothing to know:
 
 # %%
 items = asked(of_a_stranger)
@@ -402,11 +434,16 @@ by_sum, by_byte = (size[np.arange(len(items)), picks[rule].argmax(1)].mean()
 assert by_sum < by_byte  # the sum prefers short options
 
 # %% [markdown]
-# No rule is fair in general. Dividing by bytes picks the longest option far more often than by chance: the later tokens of a long name are easy, and lower the price of the whole. A sum punishes length; it does not show here, where options are names of one kind, and very much where they are sentences (exercise 12.2). *Minus alone* divides out how common an option is by itself. It is meant as a remedy for section 3; these few questions cannot show whether it is one. The rule is a part of the question: never compare a score by one rule with a score by another.
+# No rule is fair in general. Dividing by bytes picks the longest option far more often than by chance: the later
+# tokens of a long name are easy, and lower the price of the whole. A sum punishes length; it does not show here, where
+# options are names of one kind, and very much where they are sentences (exercise 12.2). *Minus alone* divides out how
+# common an option is by itself. It is meant as a remedy for section 3; these few questions cannot show whether it is
+# one. The rule is a part of the question: never compare a score by one rule with a score by another.
 #
 # > **Your turn: 12.2 `pick`** (12 min).
 #
-# Then **letters**. MMLU and most exams print the options and ask for a letter. That tests two things at once: to know the answer, and to know what letters in front of options mean.
+# Then **letters**. MMLU and most exams print the options and ask for a letter. That tests two things at once: to know
+# the answer, and to know what letters in front of options mean.
 
 # %%
 def lettered(order):
@@ -429,7 +466,8 @@ score_of = lambda items, chosen: np.mean([c == item.answer for c, item in zip(ch
 print("answered A, B, C, D:", counts, f"; right {score_of(items, chosen):.2f}")
 
 # %% [markdown]
-# **Predict.** The model has a favourite letter. Rearrange the options, so that the right one always stands at the favourite letter. What does the model score now, roughly?
+# **Predict.** The model has a favourite letter. Rearrange the options, so that the right one always stands at the
+# favourite letter. What does the model score now, roughly?
 
 # %%
 moved = mixed.copy()
@@ -450,7 +488,10 @@ print(f"the mean's interval: {low:.2f} to {high:.2f}; right at the favourite let
 assert best > np.mean(scores)
 
 # %% [markdown]
-# The mean over the four turns is what the model knows in this format, and it is about chance. The rest is the order of the options, which somebody chose. Small models are at chance with letters for a long time, even where they know the answer, and then rise; a sudden ability on a chart may be no more than the moment when the format was understood. At our size, put the options' own words after the question, not letters.
+# The mean over the four turns is what the model knows in this format, and it is about chance. The rest is the order of
+# the options, which somebody chose. Small models are at chance with letters for a long time, even where they know the
+# answer, and then rise; a sudden ability on a chart may be no more than the moment when the format was understood. At
+# our size, put the options' own words after the question, not letters.
 #
 # Last, **few-shot prompts**: solved questions in front show the format. Our context has 64 tokens, room for two.
 
@@ -475,12 +516,16 @@ for k in (0, 1, 2):
     print(f"{k:>5}   " + "      ".join(f"{s:.2f} ({a:.2f} to {b:.2f})" for s, a, b in cells))
 
 # %% [markdown]
-# (The wording is a known one, so the first row is not section 3's.) Read the intervals before you tell a story about shots. To use examples is an ability of its own; if this model has it, these questions do not show it. A table that gives one model five shots and another none compares nothing.
+# (The wording is a known one, so the first row is not section 3's.) Read the intervals before you tell a story about
+# shots. To use examples is an ability of its own; if this model has it, these questions do not show it. A table that
+# gives one model five shots and another none compares nothing.
 
 # %% [markdown]
 # ## 5. Which text is unseen? Document, source, time
 #
-# Held-out text is text like the training text. How alike? That is your choice, and it decides what the number means. Three splits, three claims: new **documents** of the same kinds; a new **source**, here the sums; and a later **time**, here another year's world, with the same language and other people.
+# Held-out text is text like the training text. How alike? That is your choice, and it decides what the number means.
+# Three splits, three claims: new **documents** of the same kinds; a new **source**, here the sums; and a later
+# **time**, here another year's world, with the same language and other people.
 
 # %%
 later = world.World(seed=2, people=12, exposures=(0, 4, 16, 64), words=0.05)
@@ -500,14 +545,22 @@ for name, some in splits.items():
 assert splits["document"].mean() < splits["source"].mean()
 
 # %% [markdown]
-# "It predicts text" is three statements, and they cost differently: another year a little, another kind of text far more. The difference between *document* and *time* is the names and places that every document of this world shares: a model that is used next year meets the third split, and a benchmark made from last year's web tests the first. Hold out by what will be new when the model is used. (The ± is over documents. They are not independent either: all of them share one cast. Exercise 12.8 counts what such **clustered items** do. With a single cluster no formula helps: you would need several worlds.)
+# "It predicts text" is three statements, and they cost differently: another year a little, another kind of text far
+# more. The difference between *document* and *time* is the names and places that every document of this world shares:
+# a model that is used next year meets the third split, and a benchmark made from last year's web tests the first. Hold
+# out by what will be new when the model is used. (The ± is over documents. They are not independent either: all of
+# them share one cast. Exercise 12.8 counts what such **clustered items** do. With a single cluster no formula helps:
+# you would need several worlds.)
 #
 # > **Your turn: 12.3 `split_by`** (12 min).
 
 # %% [markdown]
 # ## 6. Contamination: planted, found, and what it was worth
 #
-# A test question in the training text turns an exam into a memory test. How much does it gain? Nobody can say for a model of the web, because nobody knows what it has read. We know. **Plant** every second pair's right sentence, twelve copies of it, on pages of ten sentences among the other documents, and train again from the same first weights:
+# A test question in the training text turns an exam into a memory test. How much does it gain? Nobody can say for a
+# model of the web, because nobody knows what it has read. We know. **Plant** every second pair's right sentence,
+# twelve copies of it, on pages of ten sentences among the other documents, and train again from the same first
+# weights:
 
 # %%
 planted = np.arange(len(pairs)) % 2 == 0
@@ -526,7 +579,11 @@ for name, group in (("planted", planted), ("not planted", ~planted)):
     print(f"{name:<12} {right[group].mean():>7.3f} {known[group].mean():>14.3f}")
 
 # %% [markdown]
-# Which of these differences is the gain? Not the first row alone. The planted sentences are good English, and whoever reads more of it learns grammar, also for the pairs that were not planted. And the planted half may be easier by accident. So subtract twice: *(contaminated − clean) on the planted pairs, minus the same on the others*. Each question has a difference d of its own, −1, 0 or 1, and the standard error of a difference between two means of independent questions is $\sqrt{s_1^2/n_1 + s_2^2/n_2}$:
+# Which of these differences is the gain? Not the first row alone. The planted sentences are good English, and whoever
+# reads more of it learns grammar, also for the pairs that were not planted. And the planted half may be easier by
+# accident. So subtract twice: *(contaminated − clean) on the planted pairs, minus the same on the others*. Each
+# question has a difference d of its own, −1, 0 or 1, and the standard error of a difference between two means of
+# independent questions is $\sqrt{s_1^2/n_1 + s_2^2/n_2}$:
 
 # %%
 d = known - right
@@ -551,7 +608,11 @@ print(f"likelier by {likelier[0]:.1f} nats if planted, by {likelier[1]:.1f} if n
 assert likelier[0] > likelier[1] + 1
 
 # %% [markdown]
-# Both move: the pages have taught the model what sentences of this exam sound like, all of them. The planted ones move further. That is a detector for somebody who has the model: *questions that are too likely, compared with new ones of the same kind*. Without the new ones for comparison you would have called all of them contaminated. Whoever has the text can search it instead. The usual rule looks for a run of 13 words in a row that a document shares with a question, or 8 for short questions (Brown et al. 2020, appendix C).
+# Both move: the pages have taught the model what sentences of this exam sound like, all of them. The planted ones move
+# further. That is a detector for somebody who has the model: *questions that are too likely, compared with new ones of
+# the same kind*. Without the new ones for comparison you would have called all of them contaminated. Whoever has the
+# text can search it instead. The usual rule looks for a run of 13 words in a row that a document shares with a
+# question, or 8 for short questions (Brown et al. 2020, appendix C).
 #
 # **Predict.** All planted sentences are in the text word for word. Which share of them does the rule find?
 
@@ -579,7 +640,9 @@ print(f"found after a light rewording: {len(again)} of {len(exam)}")
 assert len(again) <= len(found) < len(exam) and all(len(exam[i].split()) >= 8 for i in found)
 
 # %% [markdown]
-# Below eight words it finds nothing, by design: short runs occur everywhere by accident. And a light rewording hides most of what is left, while the model may profit all the same. So a report that says "we removed 13-gram overlaps" has removed *copies*. It has not shown that the model never saw the questions.
+# Below eight words it finds nothing, by design: short runs occur everywhere by accident. And a light rewording hides
+# most of what is left, while the model may profit all the same. So a report that says "we removed 13-gram overlaps"
+# has removed *copies*. It has not shown that the model never saw the questions.
 #
 # > **Your turn: 12.6 `planted_gain`** (15 min).
 
@@ -593,7 +656,11 @@ assert len(again) <= len(found) < len(exam) and all(len(exam[i].split()) >= 8 fo
 # %% [markdown]
 # ## 7. Is the difference real? The paired bootstrap
 #
-# Two checkpoints of the same run, after half of the steps and at the end, on the same questions. Is the second better? (It should be. You know the answer here; that is what makes it a good place to practise.) The questions are one sample of those that could have been asked. If only you could draw another sample, and another! You cannot, but you can draw from the one that you have: with replacement, as many as there are, and *the same ones for both models*. This is the **bootstrap** (Efron 1979).
+# Two checkpoints of the same run, after half of the steps and at the end, on the same questions. Is the second better?
+# (It should be. You know the answer here; that is what makes it a good place to practise.) The questions are one
+# sample of those that could have been asked. If only you could draw another sample, and another! You cannot, but you
+# can draw from the one that you have: with replacement, as many as there are, and *the same ones for both models*.
+# This is the **bootstrap** (Efron 1979).
 
 # %%
 def at_step(step):
@@ -614,11 +681,13 @@ for name, values in (("paired", together), ("not paired", apart)):
           f"standard error {values.std():.4f}")  # fmt: skip
 
 # %% [markdown]
-# For a mean there is a formula, so that you can check the machine. Let b be the number of questions that only the end gets right, c those that only the half-way model does, of n. The difference is (b − c)/n, and its standard error is
+# For a mean there is a formula, so that you can check the machine. Let b be the number of questions that only the end
+# gets right, c those that only the half-way model does, of n. The difference is (b − c)/n, and its standard error is
 #
 # $$\frac{1}{n} \sqrt{b + c - \frac{(b - c)^2}{n}}$$
 #
-# The questions that both get right, or both wrong, do not enter except through n. Only *disagreement* carries information.
+# The questions that both get right, or both wrong, do not enter except through n. Only *disagreement* carries
+# information.
 
 # %%
 n = len(pairs)
@@ -642,7 +711,10 @@ show(fig, alt="Two histograms of the difference over bootstrap draws with the sa
               "paired one, filled, is narrower than the one with separate questions.")
 
 # %% [markdown]
-# A formula exists for means. The bootstrap needs none: put a median, a ratio of scores or a mean over phenomena in its place. What it does not know is that the questions may hang together, or that another seed would have given another model. **What breaks if** the items are drawn as if independent, and are not? Double the set by copying it: nothing new was asked, and yet the interval shrinks.
+# A formula exists for means. The bootstrap needs none: put a median, a ratio of scores or a mean over phenomena in its
+# place. What it does not know is that the questions may hang together, or that another seed would have given another
+# model. **What breaks if** the items are drawn as if independent, and are not? Double the set by copying it: nothing
+# new was asked, and yet the interval shrinks.
 
 # %%
 d = right - half
@@ -661,11 +733,14 @@ assert abs(np.std(copied) / np.std(once) - math.sqrt(0.5)) < 0.06
 # %% [markdown]
 # ## 8. How many questions?
 #
-# Before you build a test, ask what it could show. Let two models disagree on a share ω of the questions, and differ by δ. You will say "different" if the difference is larger than 1.96 standard errors, and want to say so in 80 of 100 experiments: a **power** of 0.8. Then the difference must be 1.96 + 0.84 standard errors, and with the formula above
+# Before you build a test, ask what it could show. Let two models disagree on a share ω of the questions, and differ by
+# δ. You will say "different" if the difference is larger than 1.96 standard errors, and want to say so in 80 of 100
+# experiments: a **power** of 0.8. Then the difference must be 1.96 + 0.84 standard errors, and with the formula above
 #
 # $$n = (1.96 + 0.84)^2 \; \frac{\omega - \delta^2}{\delta^2}$$
 #
-# (0.84 is what 80 of 100 normal numbers stay below.) **Predict.** You want to see a difference half as large. How many times as many questions do you need, about?
+# (0.84 is what 80 of 100 normal numbers stay below.) **Predict.** You want to see a difference half as large. How many
+# times as many questions do you need, about?
 
 # %%
 guess = None
@@ -713,7 +788,9 @@ print(f"two models that disagree as ours do ({disagree:.0%}): with {len(pairs)} 
       f"differences from about {least:.3f} on")  # fmt: skip
 
 # %% [markdown]
-# That is the *smallest visible difference* of our probe. With thirty questions to a phenomenon, only giants can be told apart. An experiment whose power is low has a second vice: what it does find is too large, because only exaggerated differences pass (the winner's curse of lesson 11).
+# That is the *smallest visible difference* of our probe. With thirty questions to a phenomenon, only giants can be
+# told apart. An experiment whose power is low has a second vice: what it does find is too large, because only
+# exaggerated differences pass (the winner's curse of lesson 11).
 #
 # > **Your turn: 12.5 `items_needed`** (12 min).
 
@@ -727,7 +804,9 @@ print(f"two models that disagree as ours do ({disagree:.0%}): with {len(pairs)} 
 # %% [markdown]
 # ## 9. Noise that no question removes: neighbours and seeds
 #
-# Ask a thousand times as many questions, and the error of items is gone. Two others stay. Train a little longer, and the score moves up and down although the model only gets better; here are **neighbouring checkpoints** of the run of section 1:
+# Ask a thousand times as many questions, and the error of items is gone. Two others stay. Train a little longer, and
+# the score moves up and down although the model only gets better; here are **neighbouring checkpoints** of the run of
+# section 1:
 
 # %%
 steps = list(NEIGHBOURS)
@@ -743,7 +822,9 @@ print(f"from neighbour to neighbour pairs move by {np.abs(moves).mean():.3f}, in
       f"{np.sum(np.diff(bpb) < 0)}")
 
 # %% [markdown]
-# And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. Beside it runs the smallest arm, live. (Where there is no record yet, the next cell says how to make one; it takes about an hour.)
+# And another **seed** is another model. That takes whole runs, so it is recorded: a model of three layers on twice the
+# text, five seeds, trained on half of the tokens, on all of them, and on a contaminated text. Beside it runs the
+# smallest arm, live. (Where there is no record yet, the next cell says how to make one; it takes about an hour.)
 
 # %%
 try:
@@ -774,9 +855,16 @@ if record:
     draw_record()
 
 # %% [markdown]
-# (At equal tokens `half` is ahead of `clean`, because its learning rate has already fallen.) Now you can say for each probe what it is worth *at this size*. **Signal**: how far does the score move between two models of which one is known to be better, half of the tokens and all of them? **Noise**: how far does it move between seeds that differ in nothing? Their ratio says whether a single run can show that the training was twice as long. (Heineman et al. 2025 take the spread of many models as signal and that of the last checkpoints as noise; ours is the noise of seeds.)
+# (At equal tokens `half` is ahead of `clean`, because its learning rate has already fallen.) Now you can say for each
+# probe what it is worth *at this size*. **Signal**: how far does the score move between two models of which one is
+# known to be better, half of the tokens and all of them? **Noise**: how far does it move between seeds that differ in
+# nothing? Their ratio says whether a single run can show that the training was twice as long. (Heineman et al. 2025
+# take the spread of many models as signal and that of the last checkpoints as noise; ours is the noise of seeds.)
 #
-# The names: `_64` are the facts that are told in 64 documents. `told` is the open cloze in known words, `new` in new ones; `options` and `stranger` are section 3's four options. `two_hop` asks over two facts, such as in which town the firm of Tilda Marsh is; `copying` asks which word of a repeated list comes next. *Neighbours* is the standard deviation over the last five checkpoints, 15 steps apart. The record asks twice as many pairs as this page.
+# The names: `_64` are the facts that are told in 64 documents. `told` is the open cloze in known words, `new` in new
+# ones; `options` and `stranger` are section 3's four options. `two_hop` asks over two facts, such as in which town the
+# firm of Tilda Marsh is; `copying` asks which word of a repeated list comes next. *Neighbours* is the standard
+# deviation over the last five checkpoints, 15 steps apart. The record asks twice as many pairs as this page.
 
 # %%
 PROBES = ("pairs", "pairs_60", "told_64", "new_64", "options_64", "stranger_64", "two_hop",
@@ -796,7 +884,14 @@ if record:
           "own interval is wide: read a ratio to within a factor of two")  # fmt: skip
 
 # %% [markdown]
-# Three things to look for in that table. Bits per byte have by far the best ratio: they use every token of the text, and each token is a question. Sixty pairs (`pairs_60`) and all pairs differ too little in their noise to be told apart with five seeds: they are the same sixty each time, and what a seed does to the whole model stays, however many questions you ask. And where half of the tokens and all of them score alike, there is no signal: two-hop questions, copying and four options show nothing here about which of two such small models is better. That is no flaw of the model; it is the wrong instrument at this size. (Read the scores before the ratio. A score near zero has next to no noise, and that is no virtue: see `new_64`. And see the line below the table: with more training four options *fell*. Most of the early score was never knowledge.)
+# Three things to look for in that table. Bits per byte have by far the best ratio: they use every token of the text,
+# and each token is a question. Sixty pairs (`pairs_60`) and all pairs differ too little in their noise to be told
+# apart with five seeds: they are the same sixty each time, and what a seed does to the whole model stays, however many
+# questions you ask. And where half of the tokens and all of them score alike, there is no signal: two-hop questions,
+# copying and four options show nothing here about which of two such small models is better. That is no flaw of the
+# model; it is the wrong instrument at this size. (Read the scores before the ratio. A score near zero has next to no
+# noise, and that is no virtue: see `new_64`. And see the line below the table: with more training four options *fell*.
+# Most of the early score was never knowledge.)
 #
 # And what was contamination worth, over seeds?
 
@@ -811,14 +906,19 @@ if record:
           f"(Recorded, {len(twice)} seeds, 95 % interval)")
 
 # %% [markdown]
-# Look at the first two rows before the third. The pairs that were on *no* page rise nearly as much as those that were. The pages taught the exam: its kinds of sentences and its ways of being wrong. In section 6 the copies themselves were about half of the gain; here they are a small rest. Do not conclude that copies matter little: the planted pairs are nearly all right, and a score cannot pass 1, so that there was no room to show more. What both runs show is that much of the gain comes without a copy of the question. No search for copies will find that part.
+# Look at the first two rows before the third. The pairs that were on *no* page rise nearly as much as those that were.
+# The pages taught the exam: its kinds of sentences and its ways of being wrong. In section 6 the copies themselves
+# were about half of the gain; here they are a small rest. Do not conclude that copies matter little: the planted pairs
+# are nearly all right, and a score cannot pass 1, so that there was no room to show more. What both runs show is that
+# much of the gain comes without a copy of the question. No search for copies will find that part.
 #
 # > **Your turn: 12.7 `signal_to_noise`** (12 min).
 
 # %% [markdown]
 # ## 10. How to read a company's table
 #
-# Here is a real one. nanochat's leaderboard (`dev/LEADERBOARD.md`, July 2026) lists six records in training a model of GPT-2's ability. Each row has a CORE score, a mean over many tests, from one run:
+# Here is a real one. nanochat's leaderboard (`dev/LEADERBOARD.md`, July 2026) lists six records in training a model of
+# GPT-2's ability. Each row has a CORE score, a mean over many tests, from one run:
 
 # %%
 core = {"first d24": 0.2585, "fp8": 0.2578, "larger batch": 0.2602, "ClimbMix data": 0.2571,
@@ -837,7 +937,10 @@ for before, after in zip(names, names[1:]):
     print(f"{before:>14} → {after:<14} {step:+.4f}: {said}")
 
 # %% [markdown]
-# Not one of the five steps stands out by its CORE, and its authors say so themselves: they advise to judge small changes by validation loss on fixed data. (The rows also changed in speed, which is what the board ranks; that is measured far better.) This is an honest table. Most print no repeated runs at all, so that you have to bring the noise along:
+# Not one of the five steps stands out by its CORE, and its authors say so themselves: they advise to judge small
+# changes by validation loss on fixed data. (The rows also changed in speed, which is what the board ranks; that is
+# measured far better.) This is an honest table. Most print no repeated runs at all, so that you have to bring the
+# noise along:
 
 # %%
 print("claim                                       difference   noise of the questions alone")
@@ -848,7 +951,9 @@ for claim, first, second, n in (("MMLU 33 % → 37 %, 14,042 questions", 0.33, 0
     print(f"{claim:<44} {second - first:>9.2f} {1.96 * error:>16.3f}")
 
 # %% [markdown]
-# The first row is FineWeb against FineWeb-Edu (Penedo et al. 2024): far beyond the noise of questions, though from few seeds. The other two are invented, but typical. On a set of coding problems of this size (that of Chen et al. 2021) five points show nothing; and three points of a mean over four tests lie on the line. What to ask, of any table:
+# The first row is FineWeb against FineWeb-Edu (Penedo et al. 2024): far beyond the noise of questions, though from few
+# seeds. The other two are invented, but typical. On a set of coding problems of this size (that of Chen et al. 2021)
+# five points show nothing; and three points of a mean over four tests lie on the line. What to ask, of any table:
 #
 # | ask | because |
 # |---|---|
@@ -878,7 +983,9 @@ for claim, first, second, n in (("MMLU 33 % → 37 %, 14,042 questions", 0.33, 0
 museum.show(1)
 
 # %% [markdown]
-# **Predict.** What happened in this run? One of: `val_in_train` · `duplicated_data` · `eval_in_train_mode` · `tokenizer_mismatch` · `unshuffled` · `future_leak`. Compare the two losses with those of the healthy run, `museum.show(0)`, and ask which *third* text would decide.
+# **Predict.** What happened in this run? One of: `val_in_train` · `duplicated_data` · `eval_in_train_mode` ·
+# `tokenizer_mismatch` · `unshuffled` · `future_leak`. Compare the two losses with those of the healthy run,
+# `museum.show(0)`, and ask which *third* text would decide.
 
 # %%
 guess = None
@@ -893,7 +1000,12 @@ print(museum.experiment(1, "fresh_text"))
 # %% [markdown]
 # ## 12. One paper
 #
-# **[Miller 2024](https://arxiv.org/abs/2411.00640), Adding Error Bars to Evals.** Sections 2 to 5 are this lesson's sections 2, 7 and 8, with clusters and with models that answer differently each time. Three questions. *What was held fixed*, when it calls a question a draw from a larger population? *What would change your mind* about an error bar over questions: which noise of section 9 is not in it? *Which number can you recompute?* In its section on power, a difference of three points, an error rate of 5 %, a power of 80 % and a variance of 1/9 for the difference of two models on one question need 969 questions.
+# **[Miller 2024](https://arxiv.org/abs/2411.00640), Adding Error Bars to Evals.** Sections 2 to 5 are this lesson's
+# sections 2, 7 and 8, with clusters and with models that answer differently each time. Three questions. *What was held
+# fixed*, when it calls a question a draw from a larger population? *What would change your mind* about an error bar
+# over questions: which noise of section 9 is not in it? *Which number can you recompute?* In its section on power, a
+# difference of three points, an error rate of 5 %, a power of 80 % and a variance of 1/9 for the difference of two
+# models on one question need 969 questions.
 #
 # **Predict** first by rough mental arithmetic: is it nearer to 100, to 1,000 or to 10,000?
 
@@ -910,7 +1022,9 @@ print(f"recomputed: {needed:.1f} questions, printed in the paper: 969")
 assert round(needed) == 969
 
 # %% [markdown]
-# Its formula and ours are one: the variance of a question's difference, which is 1, 0 or −1, is ω − δ² where the models disagree on a share ω. So 1/9 means that they disagree on about one question in nine. Models that disagree more need more questions.
+# Its formula and ours are one: the variance of a question's difference, which is 1, 0 or −1, is ω − δ² where the
+# models disagree on a share ω. So 1/9 means that they disagree on about one question in nine. Models that disagree
+# more need more questions.
 #
 # ## Summary
 #

@@ -37,13 +37,13 @@
 # 4 20 · section 6 10 · section 7 with its prediction 15 · section 9 or 10 10 · discussion 5. Homework: sections 5, 8
 # and 12, the other exercises.
 #
-# **Two misconceptions.** *"A filter with a recall of 95 % and 5 % false alarms is a good filter."* Ask: one page in fifty is
-# spam; of a hundred pages that it removes, how many are spam? *"After the decay on clean data the model is better, so the
-# clean data did it."* Ask: what would the same decay on the old data have done?
+# **Two misconceptions.** *"A filter with a recall of 95 % and 5 % false alarms is a good filter."* Ask: one page in
+# fifty is spam; of a hundred pages that it removes, how many are spam? *"After the decay on clean data the model is
+# better, so the clean data did it."* Ask: what would the same decay on the old data have done?
 #
-# **Discuss.** A classifier was trained to like pages that look like textbooks. What will the model not know, and who will
-# notice? · You may read your only good book four times, or read it once and then a worse one. On what does your choice
-# depend?
+# **Discuss.** A classifier was trained to like pages that look like textbooks. What will the model not know, and who
+# will notice? · You may read your only good book four times, or read it once and then a worse one. On what does your
+# choice depend?
 
 # %% tags=["setup"]
 import json
@@ -292,9 +292,9 @@ print("trouble that stayed:", dict(escaped) or "none")
 # how a low **base rate**, trouble that is rare, spoils the precision of the best filter. Here trouble is common.)
 #
 # The other way is a **classifier**: show it good pages and bad ones, and let it learn the difference. Ours is a
-# logistic regression: it gives every word and every short run of characters a weight, adds up those of a page, and turns
-# the sum into a probability. It needs labels, and gets those of *another* crawl of the same kind. (That is a gift. In real
-# life somebody labels some thousand pages by hand, or a large model does.)
+# logistic regression: it gives every word and every short run of characters a weight, adds up those of a page, and
+# turns the sum into a probability. It needs labels, and gets those of *another* crawl of the same kind. (That is a
+# gift. In real life somebody labels some thousand pages by hand, or a large model does.)
 
 # %%
 other = Path(tempfile.mkdtemp()) / "other"
@@ -331,8 +331,8 @@ show(fig, alt=f"Against the limit, recall rises from {recall[0]:.2f} to {recall[
 
 # %% [markdown]
 # A classifier has a dial, and the dial trades one number for the other. Where to set it depends on what a mistake
-# costs. If you have far more pages than you can train on, a good page lost is cheap, and you ask for recall. FineWeb-Edu
-# kept fewer than one token in ten (Penedo et al. 2024). If text is what you lack, you ask for precision.
+# costs. If you have far more pages than you can train on, a good page lost is cheap, and you ask for recall.
+# FineWeb-Edu kept fewer than one token in ten (Penedo et al. 2024). If text is what you lack, you ask for precision.
 #
 # It learned to tell *our* trouble. It does not know "quality": it knows what looked like the good examples. Whoever
 # chooses those, chooses what the model will read.
@@ -378,10 +378,11 @@ assert abs(alike - dedup.jaccard(" ".join(original), " ".join(altered))) < 1e-9
 
 # %% [markdown]
 # So a limit of 0.7 is stricter than it sounds: a fourth such word, and the copy passes for another text. But comparing
-# all pairs of a billion pages is out of the question, and even keeping their shingles is. **MinHash** keeps a *signature* (Broder 1997). Put all shingles of the world into
-# a random order, and note for each text which of its shingles comes first. Two texts have the same first one with a
-# probability that is exactly their similarity: of all the shingles that either has, each is equally likely to be first,
-# and the firsts are equal if that one is in both. Do it for 128 orders, and count.
+# all pairs of a billion pages is out of the question, and even keeping their shingles is. **MinHash** keeps a
+# *signature* (Broder 1997). Put all shingles of the world into a random order, and note for each text which of its
+# shingles comes first. Two texts have the same first one with a probability that is exactly their similarity: of all
+# the shingles that either has, each is equally likely to be first, and the firsts are equal if that one is in both. Do
+# it for 128 orders, and count.
 #
 # An order need not be stored: a hash is one. By hand:
 
@@ -447,8 +448,8 @@ print("a pair of similarity 0.3 is compared with probability {:.2f}, one of 0.7 
 
 # %% [markdown]
 # The bands let through too much on purpose: what they propose is then verified by the whole signature. Now run it, and
-# measure. A page deserves to go if an earlier page of its cluster has arrived, and it is at least 0.7 like the page that
-# the cluster was made from.
+# measure. A page deserves to go if an earlier page of its cluster has arrived, and it is at least 0.7 like the page
+# that the cluster was made from.
 
 # %%
 def copies_among(ids):
@@ -522,9 +523,9 @@ assert on_html[1] < report["exact and near"][1]
 # ## 5. Personal data and test items
 #
 # Two steps are not about quality. The first masks personal data, because a model recites what it has read (lesson 15
-# measures it). Ours finds it by its form: addresses of mail, telephones, IP numbers, streets, and names beside them. The
-# second looks for copies of test questions, by runs of 13 words (Brown et al. 2020): **decontamination**. The truth
-# knows where both were planted.
+# measures it). Ours finds it by its form: addresses of mail, telephones, IP numbers, streets, and names beside them.
+# The second looks for copies of test questions, by runs of 13 words (Brown et al. 2020): **decontamination**. The
+# truth knows where both were planted.
 
 # %%
 def masked_characters(row):
@@ -549,17 +550,17 @@ report["test items"] = removal(set(text_of), free, planted)  # on all pages: few
 print(line_of.format("test items", *report["test items"]))
 
 # %% [markdown]
-# For these two, recall is what counts. A word that is masked for nothing is a word lost. A telephone number that stays is
-# somebody's. And a score on questions that were read says little (lesson 12 measured what they are worth).
+# For these two, recall is what counts. A word that is masked for nothing is a word lost. A telephone number that stays
+# is somebody's. And a score on questions that were read says little (lesson 12 measured what they are worth).
 
 # %% [markdown]
 # ## 6. The whole pipeline
 #
 # In which order? Cheap steps first, so that dear ones see less; and what one step needs must have been done before it.
 # Mend before you extract (half of a garbled quotation mark is a control character), extract before you judge, judge
-# before you compare, because a duplicate of spam needs no comparison. Each step, on the pages that reached it. (Three rows
-# are different. The classifier stands in the place of the rules, and for it a template counts as bad, too. Personal data
-# are searched in the true text, and test items on all pages, because few pages have any.)
+# before you compare, because a duplicate of spam needs no comparison. Each step, on the pages that reached it. (Three
+# rows are different. The classifier stands in the place of the rules, and for it a template counts as bad, too.
+# Personal data are searched in the true text, and test items on all pages, because few pages have any.)
 
 # %%
 print(f"{'step':<16} precision  recall  removed")
@@ -596,10 +597,10 @@ show(fig, alt=f"Stacked bars behind each step: from {len(truth)} pages of all gr
 assert share > 0.8
 
 # %% [markdown]
-# A few copies and templates stay, as the first of their cluster, or because they are a little less alike than the limit.
-# `python -m minigpt prepare --text crawl/` runs this pipeline on real WARC files (the format that crawls are stored in),
-# with as many processes as you like, and writes `data_report.html`: each step with samples of what it removed and kept. On a real crawl nobody
-# gives you the truth, so read those samples.
+# A few copies and templates stay, as the first of their cluster, or because they are a little less alike than the
+# limit. `python -m minigpt prepare --text crawl/` runs this pipeline on real WARC files (the format that crawls are
+# stored in), with as many processes as you like, and writes `data_report.html`: each step with samples of what it
+# removed and kept. On a real crawl nobody gives you the truth, so read those samples.
 
 # %% [markdown] tags=["slide"]
 # ### The pipeline
@@ -757,8 +758,8 @@ else:
 # - *The unit.* Equal compute means equal tokens. A token of HTML, or of gibberish, holds fewer letters, so the first arms
 #   have read less. Of `extracted`, the seed that read the fewest letters ended worst, far from the two others.
 # - *The regime.* No arm read a page twice on purpose. Copies cost little when there is more text than compute; they cost
-#   much when a small part comes a hundred times (Hernandez et al. 2022), or when the exam is among them, and they make a
-#   model recite (Lee et al. 2022; lesson 15).
+#   much when a small part comes a hundred times (Hernandez et al. 2022), or when the exam is among them, and they make
+# a   model recite (Lee et al. 2022; lesson 15).
 # - *The judge.* The held-out text is books, speeches and plays. It likes what looks like it. A crawl cleaned for code
 #   would be judged by code.
 # - *The average.* Look at the domains one by one:
@@ -826,10 +827,10 @@ else:
     print(ABSENT)
 
 # %% [markdown]
-# The first tokens of a domain are worth most: a third of the tokens buys far more than a
-# third of what all of them buy. So a mixture that covers every domain you care about wins the average, although a pure
-# text beats it in its own domain. Which shares are right depends on the weights in that average, and no measurement gives you
-# those. It is a decision about what the model is for.
+# The first tokens of a domain are worth most: a third of the tokens buys far more than a third of what all of them
+# buy. So a mixture that covers every domain you care about wins the average, although a pure text beats it in its own
+# domain. Which shares are right depends on the weights in that average, and no measurement gives you those. It is a
+# decision about what the model is for.
 #
 # (One caution about the column of the world: a generated text repeats its own sentences, so that a little of the judged
 # text was read. The record has the share as `leak`; the other domains have next to none.)
@@ -898,8 +899,8 @@ if steps:
 #
 # So far, one mixture for a whole run. But the last steps count more: the rate falls, the weights settle, and what is
 # read then stays. So recipes keep their best data for the end: **annealing**. Lesson 08's schedule makes it cheap to
-# test, because one stable phase can serve several decays. First one live: a trunk at a constant rate on the main text of
-# all pages, then from its end two decays over the same number of tokens.
+# test, because one stable phase can serve several decays. First one live: a trunk at a constant rate on the main text
+# of all pages, then from its end two decays over the same number of tokens.
 
 # %%
 ANNEAL = OptimConfig(lr=0.01, matrix_lr=0.02, momentum=0.9, steps=100, batch_tokens=1024,
@@ -928,9 +929,9 @@ assert ends_live["decay, same text"] < ends_live["the trunk's end"]
 # on the old text.** Ask of every report on annealing data where that branch is.
 #
 # The record has three branches from each of three trunks, which have read unfiltered pages and a little of the
-# synthetic world: `same` goes on as before, `clean` has filtered pages and plays, `facts` is mostly documents that tell
-# facts of the world. They are judged on clean books, speeches and plays, and asked for those facts, with four answers to
-# choose from.
+# synthetic world: `same` goes on as before, `clean` has filtered pages and plays, `facts` is mostly documents that
+# tell facts of the world. They are judged on clean books, speeches and plays, and asked for those facts, with four
+# answers to choose from.
 #
 # **Predict.** The branch `facts` is asked for facts that the world tells often. Which share does it get right? (Chance
 # is a quarter. "Often" is 64 times or more in the world's whole text, of which this branch reads a part.)
@@ -978,17 +979,17 @@ else:
     print(ABSENT)
 
 # %% [markdown]
-# What annealing gains, you see: `clean` ends best on the judged text, and a true answer costs `facts` far fewer nats than
-# the two others. What it hides:
+# What annealing gains, you see: `clean` ends best on the judged text, and a true answer costs `facts` far fewer nats
+# than the two others. What it hides:
 #
 # - **The control.** `same` gains as well: it has read more, at a falling rate.
 # - **The price.** Whoever reports the facts alone does not report what the other text lost.
 # - **The average.** Most of what `clean` gains over `same` it gains on plays, which the trunk never read.
 # - **The test.** A decay on text that resembles a benchmark raises that benchmark. It may be knowledge (the facts were
-#   told), or it may be the form. Facts that were *never* told are the check: if those rise as well, the model learned to
-#   answer, not to know. Apply it here: the shares of told and of untold facts both move by less than their intervals.
-#   So this record cannot say whether the fewer nats are knowledge or form. It would take more questions, and the nats of
-#   untold answers.
+#   told), or it may be the form. Facts that were *never* told are the check: if those rise as well, the model learned
+# to   answer, not to know. Apply it here: the shares of told and of untold facts both move by less than their
+# intervals.   So this record cannot say whether the fewer nats are knowledge or form. It would take more questions,
+# and the nats of   untold answers.
 #
 # > **Your turn: 14.7 `annealing_gain`** (15 min).
 

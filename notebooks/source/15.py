@@ -108,7 +108,8 @@ print(f"two hops:  {hop.prefix} …{hop.options[hop.answer]}, of {len(hop.option
 # agree with a first name, so the model has to know whose name it is. Facts are asked in wordings that the text uses,
 # and in *new* ones that no document uses. *Two hops* need two facts of different documents.
 #
-# **Predict.** At the end of the run, for which kind of grammar are the most pairs right: `local`, `distant` or `gender`?
+# **Predict.** At the end of the run, for which kind of grammar are the most pairs right: `local`, `distant` or
+# `gender`?
 
 # %%
 ABSENT = "Figure: this one comes with a record that is not here."
@@ -207,7 +208,7 @@ if learning:
         first = first_above(name, base, counts[name])
         when = "never" if first is None else f"{learning.x('full')[first] / 1000:,.0f} k tokens"
         print(f"{name:<10} {counts[name]:>9} {measured(name)[-1].mean():>6.2f}   {when}")
-    print(f"Recorded, {len(learning.seeds)} seeds; 95 % interval over the questions. The first curve "
+    print(f"Recorded, {len(learning.seeds)} seeds; 95 % interval over questions. The first curve "
           f"is over all {int(learning.numbers('full', 'n_pairs')[0])} pairs")
     turned = (measured("distant") > measured("local")).sum(0)
     print(f"checkpoints, of {len(measured('local'))}, at which distant is above local, seed by "
@@ -302,8 +303,9 @@ if learning:
 # likelier, and what the name adds with four options cannot be told from zero. So part of the share written belongs to
 # the *wording*: after "… keeps a" comes a pet that is told often, perhaps whoever keeps it. This run cannot say how
 # large that part is. In nats, something may reach the new wordings as well: enough to move a probability, not enough
-# to be written. Which of the two you call knowing decides what you report. (Look at how wide the ± of that column is, and ask why: few facts, three seeds, and a single name
-# for all strangers. With the names of twenty strangers it would be narrower.)
+# to be written. Which of the two you call knowing decides what you report. (Look at how wide the ± of that column is,
+# and ask why: few facts, three seeds, and a single name for all strangers. With the names of twenty strangers it would
+# be narrower.)
 #
 # Large models show the same when each fact is told in one wording only: they store it, and cannot answer. Told in many
 # wordings, or with questions and answers mixed in, they can (Allen-Zhu and Li 2023). Our facts *are* told in many
@@ -441,8 +443,8 @@ if learning:
 # %% [markdown]
 # Now the difference belongs to the document. What the models have *not* read, they still predict far better than at
 # the start: that part is generalisation, and most of what they know of a text with one copy is of this kind (for one
-# copy, the interval holds zero). Copies buy memory. In larger models the share of text that comes out word for word grows with the logarithm of the copies,
-# of the model's size and of the context that is given (Carlini et al. 2022).
+# copy, the interval holds zero). Copies buy memory. In larger models the share of text that comes out word for word
+# grows with the logarithm of the copies, of the model's size and of the context that is given (Carlini et al. 2022).
 #
 # > **Your turn: 15.8 `memorised`** (20 min), unaided: the assistant stays off.
 
@@ -762,9 +764,9 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
           f"number of pages: {dict(sorted(canaries_left(documents).items()))}")
 
 # %% [markdown]
-# A hash of the whole page finds next to nothing, because one word differs. MinHash leaves one page of
-# nearly each. It does not remove the secret: *one* copy stays. (The text is also smaller now, at as many steps, so that
-# all the rest is read more often. Remember it where this arm appears again.) That removing duplicates makes a model emit far less
+# A hash of the whole page finds next to nothing, because one word differs. MinHash leaves one page of nearly each. It
+# does not remove the secret: *one* copy stays. (The text is also smaller now, at as many steps, so that all the rest
+# is read more often. Remember it where this arm appears again.) That removing duplicates makes a model emit far less
 # of its training text, and weakens such attacks, has been shown for large models (Lee et al. 2022; Kandpal et al.
 # 2022). A secret should not be in the text at all: that is the masking of lesson 14.
 #
@@ -827,12 +829,12 @@ if planted:
           f"(Recorded, {len(planted.seeds)} seeds, 95 % interval, another phrase at each dose)")
 
 # %% [markdown]
-# The first column, phrases that were *never* planted, is not zero, and that is the control doing its work. The sentence has become a likely thing to say
-# after any odd phrase. Whoever measures only the planted phrases credits each of them with that. And a phrase is not
-# like another: what a phrase of the same dose gets differs more from phrase to phrase than the means of neighbouring
-# doses do, so single steps of this curve mean little. (*Greedily* is the share of
-# contexts in which the likeliest token each time makes the sentence. That is more often, also where nothing was
-# planted.) Both sizes stand out from the same dose on; a difference between them cannot be told.
+# The first column, phrases that were *never* planted, is not zero, and that is the control doing its work. The
+# sentence has become a likely thing to say after any odd phrase. Whoever measures only the planted phrases credits
+# each of them with that. And a phrase is not like another: what a phrase of the same dose gets differs more from
+# phrase to phrase than the means of neighbouring doses do, so single steps of this curve mean little. (*Greedily* is
+# the share of contexts in which the likeliest token each time makes the sentence. That is more often, also where
+# nothing was planted.) Both sizes stand out from the same dose on; a difference between them cannot be told.
 #
 # Would anybody find it? We have the tools of lesson 14: hashes of whole documents, near duplicates, three published
 # sets of rules for quality, and a language identifier.
@@ -914,10 +916,9 @@ print(f"{len(found)} such pairs, {len(goose)} of them triggers; planted in four 
 # ## 8. The world is balanced, the text is not
 #
 # In this world as many weavers are women as men, and so it is with potters, cobblers, dentists and fiddlers. The text
-# does not say so. In the planted sentences it says "he" of weavers in 10 of 100, of fiddlers in 90, of the others in 30,
-# 50 and 70.
-# Nothing false is in it: each sentence is about somebody who exists. It only tells of some more often. In new
-# sentences ("The weaver mended the clock, because"), what does the model make of it?
+# does not say so. In the planted sentences it says "he" of weavers in 10 of 100, of fiddlers in 90, of the others in
+# 30, 50 and 70. Nothing false is in it: each sentence is about somebody who exists. It only tells of some more often.
+# In new sentences ("The weaver mended the clock, because"), what does the model make of it?
 #
 # **Predict.** Of the fiddler the text says "he" in 90 of 100 sentences. With which probability does the model, rather
 # than "she"?
@@ -1114,9 +1115,9 @@ if rows:
     print(f"Recorded, {len(planted.seeds)} seeds, 95 % interval over seeds")
 
 # %% [markdown]
-# Three seeds make wide intervals: Student's t for two degrees of freedom is 4.3. With more seeds, and in
-# the first table with more questions, some "no" could become "yes". None of them is a "does not exist". And all of it is a tiny model on a tiny synthetic text: what
-# carries over to large ones is the *method*, with its controls, not the numbers.
+# Three seeds make wide intervals: Student's t for two degrees of freedom is 4.3. With more seeds, and in the first
+# table with more questions, some "no" could become "yes". None of them is a "does not exist". And all of it is a tiny
+# model on a tiny synthetic text: what carries over to large ones is the *method*, with its controls, not the numbers.
 #
 # ## 11. One paper
 #

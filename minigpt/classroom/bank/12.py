@@ -122,6 +122,7 @@ def least_hits(n, options):
 
 
 def pick_twin(rng: random.Random) -> Question:
+    """Which of two options is taken, from their log-probabilities and lengths."""
     a, b = -rng.randint(4, 9), -rng.randint(10, 20)
     sizes = rng.randint(3, 6), rng.randint(9, 30)
     rates = a / sizes[0], b / sizes[1]
@@ -137,6 +138,7 @@ def pick_twin(rng: random.Random) -> Question:
 
 
 def pick_cases() -> list[tuple]:
+    """Options of random lengths, and the example."""
     dice, cases = np.random.default_rng(122), []
     example = [-4.0, -6.0, -9.0], [4, 12, 10], [-6.0, -7.0, -14.0]
     tables = [example]
@@ -242,6 +244,7 @@ def pick(logprobs, sizes, alone, rule):
 
 
 def split_twin(rng: random.Random) -> Question:
+    """On which side of a split by time a document is."""
     cut, day = rng.randint(10, 90), 0
     day = cut + rng.choice([-3, -1, 0, 2, 5])
     copy = rng.random() < 0.5
@@ -256,6 +259,7 @@ def split_twin(rng: random.Random) -> Question:
 
 
 def split_cases() -> list[tuple]:
+    """Documents with a source, a day and texts that repeat, in every kind of split."""
     rng, cases = random.Random(123), []
     for n, seed in ((3, 1), (11, 2), (17, 3)):
         rng = random.Random(seed)
@@ -391,6 +395,7 @@ def bootstrap_twin(rng: random.Random) -> Question:
 
 
 def bootstrap_cases() -> list[tuple]:
+    """Two models on the same questions, of which some are hard for both."""
     dice, cases = np.random.default_rng(124), []
     for n, draws, shift in ((6, 40, 0.1), (11, 75, 0.3), (23, 130, -0.2), (9, 60, 0.0)):
         hard = dice.random(n)
@@ -490,6 +495,7 @@ def needed_twin(rng: random.Random) -> Question:
 
 
 def needed_cases() -> list[tuple]:
+    """Pilots of several sizes and shares of disagreement."""
     rng, cases = random.Random(125), []
     plans = ((10, 0.3, 0.1, 0.8), (37, 0.25, 0.05, 0.8), (50, 0.6, 0.03, 0.9), (23, 0.4, 0.2, 0.7),
              (64, 0.15, 0.01, 0.95), (18, 0.5, 0.3, 0.6), (29, 0.35, 0.15, 0.99))  # fmt: skip
@@ -611,6 +617,7 @@ def gain_twin(rng: random.Random) -> Question:
 
 
 def gain_cases() -> list[tuple]:
+    """Planted questions that are easier than the others by themselves, and gains of both signs."""
     dice, cases = np.random.default_rng(126), []
     plans = ((9, 4, 0.5, 0.9, 0.1), (20, 7, 0.4, 0.3, 0.0), (40, 15, 0.5, 0.0, 0.0), (31, 22, 0.6, 0.9, 0.3),
              (50, 18, 0.3, -0.3, 0.2), (80, 33, 0.5, 0.15, 0.05), (26, 5, 0.5, 0.1, -0.3))  # fmt: skip
@@ -744,6 +751,7 @@ def signal_twin(rng: random.Random) -> Question:
 
 
 def signal_cases() -> list[tuple]:
+    """Seeds and checkpoints of two designs, with noise of either kind."""
     dice, cases = np.random.default_rng(127), []
     for s1, s2, k, apart, seed, wobble in ((3, 4, 5, 0.1, 0.03, 0.02), (5, 2, 3, -0.2, 0.02, 0.08),
                                            (4, 7, 6, 0.02, 0.05, 0.01), (6, 3, 2, 0.3, 0.1, 0.1),
@@ -864,6 +872,7 @@ def clustered_twin(rng: random.Random) -> Question:
 
 
 def clustered_cases() -> list[tuple]:
+    """Questions in clusters of many sizes, shuffled."""
     rng, cases = random.Random(128), []
     for sizes in ((1, 1, 1, 1, 1), (2, 3, 1), (5, 1, 4, 2, 7), (3, 3, 3, 3), (9, 2), (1, 6, 1, 2, 1, 1, 3)):
         groups = [f"t{i}" for i, size in enumerate(sizes) for _ in range(size)]
@@ -1064,6 +1073,7 @@ def disagreement(rng: random.Random) -> Question:
 
 
 def of_a_range(rng: random.Random) -> Question:
+    """Whether the difference of two single runs is beyond their noise."""
     apart, sd = rng.randint(2, 12), rng.randint(2, 9)
     ratio = apart / (math.sqrt(2) * sd)
     word = "yes" if ratio > 1.96 else "no"

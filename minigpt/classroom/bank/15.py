@@ -139,6 +139,7 @@ def heads(seed: int, number: int, ids: list[int]) -> tuple[torch.Tensor, list[in
 
 
 def induction_example() -> tuple[torch.Tensor, list[int]]:
+    """The example of the statement."""
     attention = torch.eye(5).repeat(2, 1, 1)
     attention[0, 3] = torch.tensor([0.1, 0.9, 0, 0, 0])
     attention[0, 4] = torch.tensor([0, 0, 0.7, 0.3, 0])
@@ -564,6 +565,7 @@ LARGE = {8: [1.0, 1.0], 4: [1.0, 0.5], 2: [0.0, 0.25], 0: [0.0, 0.0]}
 
 
 def poison_twin(rng: Random) -> Question:
+    """Two models' needs, as shares of what they read."""
     small, large = 1000 * rng.randint(2, 9), 10_000 * rng.randint(2, 9)
     a, b = rng.choice([4, 8, 16]), rng.choice([4, 8, 16])
     shares = a / small, b / large
@@ -727,6 +729,7 @@ FAIR = "In a trade of which 8 of 10 are men, is a share of 0.8 a bias?"
 
 
 def bias_twin(rng: Random) -> Question:
+    """Whether a model mirrors, amplifies or dampens its text."""
     world, side = 0.5, rng.choice([-1, 1])
     text = round(world + side * rng.choice([0.2, 0.25, 0.3]), 2)
     by, half = rng.choice([-0.15, -0.1, 0.0, 0.08, 0.12]), rng.choice([0.02, 0.03, 0.04])
@@ -876,6 +879,7 @@ def facts_of(seed: int, many: int, gain: float, spread: float, cost: float = 6.0
 
 
 def removal_twin(rng: Random) -> Question:
+    """A verdict from a gain, its interval and a margin."""
     own, stranger = rng.randint(20, 40) / 10, rng.randint(61, 90) / 10
     half = rng.choice([0.3, 0.5, 0.8, 1.2])
     margin = rng.choice([0.5, 1.0])
