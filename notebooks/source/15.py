@@ -12,7 +12,7 @@
 # needs = ["probe", "minimal pair", "chance level", "cloze question", "checkpoint", "held-out text", "bits per byte", "attention weights", "head", "greedy decoding", "exact duplicate", "quality filter", "shingle", "paired difference", "confidence interval"]
 # reading = 70
 # exercises = 115
-# route = "core"
+# route = "further"
 # paper = "Souly et al. 2025, Poisoning attacks on LLMs require a near-constant number of poison samples, arXiv 2510.07192"
 #
 # [teaches]
