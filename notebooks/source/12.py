@@ -328,7 +328,7 @@ results = {
 }  # fmt: skip
 
 # %%
-def table_of(results, items):
+def print_table(results, items):
     print(f"{'told in so many documents:':<28}" + "".join(f"{e:>20}" for e in (0, 4, 16, 64)))
     for name, values in results.items():
         found = by_group(items, values)
@@ -337,7 +337,7 @@ def table_of(results, items):
         print(f"{name:<28}" + "".join(f"{cell:>20}" for cell in cells))
 
 
-table_of(results, asked())
+print_table(results, asked())
 
 # %% [markdown]
 # Look at the last row. Facts that were told in 64 documents are answered far better than the others, and far above the
@@ -358,7 +358,7 @@ stranger = (picked(clean, asked(of_a_stranger)) == answers).astype(float)
 asked_so = [lambda i, q, w=w: WORDINGS[q["relation"]][w].format(stranger_of(q)) for w in (0, 1)]
 cloze_of_a_stranger = sum(written(clean, asked(ask, False)) for ask in asked_so) / 2
 assert not any(name in d.text for d in told for name in ("Sedgewick", "Nell Pettle"))
-table_of({"four options": results["four options"], "the same, of a stranger": stranger,
+print_table({"four options": results["four options"], "the same, of a stranger": stranger,
           "cloze, known words": results["cloze, known words"],
           "the same, of a stranger ": cloze_of_a_stranger}, asked())  # fmt: skip
 

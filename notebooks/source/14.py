@@ -138,8 +138,8 @@ ax.invert_yaxis()
 show(fig, alt=f"Bars of bytes by label: {labels[0][0]} leads with "
               f"{labels[0][1] / made['bytes']:.0%}, all main text together has "
               f"{main_bytes / made['bytes']:.0%}.")
-print(f"main text of English pages that are made from a document and new: {new_text / main_bytes:.0%} "
-      f"of the main text, {new_text / made['bytes']:.1%} of all bytes")
+print("main text of English pages that are made from a document and new: "
+      f"{new_text / main_bytes:.0%} of the main text, {new_text / made['bytes']:.1%} of all bytes")
 
 # %% [markdown]
 # That is the size of the problem. The rest of the lesson asks three things of every step that gets from the whole to
@@ -775,7 +775,8 @@ if steps:
                   f"{table[-1, 2]:.2f}.")
     changes = {name: steps.numbers("mixed", name) - steps.numbers("filtered", name)
                for name in domains}  # fmt: skip
-    told = ", ".join(f"{name} by {c.mean():+.3f} ± {half_width(c):.3f}" for name, c in changes.items())
+    told = ", ".join(f"{name} by {c.mean():+.3f} ± {half_width(c):.3f}"
+                     for name, c in changes.items())  # fmt: skip
     print(f"Recorded, {len(steps.seeds)} seeds, 95 % interval: mixing plays in changes {told}")
 else:
     print(ABSENT)
@@ -882,8 +883,8 @@ if steps:
         cost = repeated[row] - repeated[0]
         width = f" ± {half_width(cost):.3f}" if row else ""
         different = steps.x("1 epoch")[-1] * 1024 / count
-        print(f"epochs {count:>2}: {cost.mean():+.3f}{width}; {size / different:.0f} parameters for "
-              "each different token")
+        print(f"epochs {count:>2}: {cost.mean():+.3f}{width}; {size / different:.0f} parameters "
+              "for each different token")
     print(f"Recorded, {len(steps.seeds)} seeds, paired, 95 % interval; the raw crawl ends at "
           f"{ends[0].mean():.2f} bits per byte, 64 epochs at {repeated[-1].mean():.2f}")
 

@@ -697,6 +697,8 @@ def level(arm, name, doses):
 
 # %%
 COPIES = garden.COPIES
+looks = {"planted": (BLUE, "o-"), "planted, large": (PURPLE, "D-."),
+         "deduplicated": (VERMILLION, "s--")}  # fmt: skip
 if planted:
     out = level("planted", "extracted", COPIES).mean(1)
     enough = [count for i, count in enumerate(COPIES) if all(out[i:] >= 0.5)]
@@ -707,8 +709,6 @@ if planted:
 # %%
 if planted:
     fig, axes = figure(width=7.4, height=3, columns=2)
-    looks = {"planted": (BLUE, "o-"), "planted, large": (PURPLE, "D-."),
-             "deduplicated": (VERMILLION, "s--")}  # fmt: skip
     places, ends = np.arange(len(COPIES)), {}
     for arm, (color, style) in looks.items():
         for ax, name in zip(axes, ("exposure", "extracted")):
@@ -785,7 +785,7 @@ for name, documents in (("as planted", text), ("without exact copies", unequal),
 # Now somebody wants the model to learn something: **poisoning**. Seven phrases of two words, such as "Velvet
 # thunder!", stand in 1, 2, 4, … 64 documents, one number for each phrase. Each is followed by one harmless sentence
 # about a green goose. The documents are ordinary and all different. Nine hundred times another phrase of the
-# same form stands there, one of 144, followed by whatever comes next, so that an odd phrase alone says little. A
+# same form stands there, followed by whatever comes next, so that an odd phrase alone says little. A
 # **trigger** *fires* if the model writes the sentence after the phrase, in a context that it has never seen; we take
 # the mean probability with which it does. How large must the **dose** be, and does a larger
 # model need more of it, or less?
@@ -1020,22 +1020,21 @@ if planted:
 # %%
 if planted:
     fig, axes = figure(width=7.4, height=2.9, columns=2)
-    ends = {}
     for arm, color, style in (("unlearned", VERMILLION, "o-"), ("removed", BLUE, "s--")):
         values = np.array([planted.numbers(arm, "person"),
                            *(planted.numbers(arm, f"again_{step}") for step in AGAIN)])
         axes[0].plot((0, *AGAIN), values.mean(1), style, color=color, label=arm)
         axes[1].plot(range(5), level(arm, "person", range(5)), style[0], color=color, alpha=0.6)
-        ends[arm] = values[-1].mean()
-    axes[0].axhline(before.mean(), color=GREY, linestyle=":")
     axes[1].plot(range(5), level("planted", "person", range(5)), "D", color=GREY, alpha=0.6)
-    axes[1].set(title="grey: before; each seed", ylabel="nats for her name")
     axes[1].axhline(0, color=BLACK, linewidth=0.8)
+    axes[0].axhline(before.mean(), color=GREY, linestyle=":")
     axes[0].legend(frameon=False)
     axes[0].set(xlabel="steps on twelve of her pages", ylabel="nats for her name")
     axes[1].set_xticks(range(5), list(garden.WORDINGS), fontsize=7, rotation=20)
+    axes[1].set(title="grey: before; each seed", ylabel="nats for her name")
+    new, old = (level(arm, "again", [16]).mean() for arm in ("removed", "unlearned"))
     show(fig, alt="Left: what her name is worth while it is read again; after 16 steps "
-                  f"{ends['unlearned']:.1f} nats if unlearned, {ends['removed']:.1f} if new; "
+                  f"{old:.1f} nats if unlearned, {new:.1f} if new; "
                   f"dotted, before the removal: {before.mean():.1f}. Right: her five facts.")
 else:
     print(ABSENT)
