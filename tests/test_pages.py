@@ -23,6 +23,7 @@ from minigpt.text.steps import Statistics
 
 for module in ("warcio", "trafilatura", "ftfy", "py3langid"):
     pytest.importorskip(module)
+from ftfy import fix_encoding  # noqa: E402
 from warcio.archiveiterator import ArchiveIterator  # noqa: E402
 from warcio.statusandheaders import StatusAndHeaders  # noqa: E402
 from warcio.warcwriter import WARCWriter  # noqa: E402
@@ -168,6 +169,26 @@ def test_mend_text():
     assert mend_text(f"{good}\n{good.encode().decode('latin-1')}\nplain") == (f"{good}\n{good}\nplain", 1)
     assert mend_text(bad.encode().decode("latin-1"))[1] == 1
     assert mend_text("plain\ntext") == ("plain\ntext", 0)
+
+
+def test_mend_text_is_ftfy_line_by_line():
+    """We skip what cannot be broken; ftfy itself, asked for every line, must say the same."""
+    rng = random.Random(3)
+    pieces = ["naïve", "“so”", "it’s", "à", "ß 5 €", "Ã", "Â", "©", "plain words",
+              "\xa0", "–", "\n", "\n\n", "Ørsted", "\x9d"]
+
+    def as_read(line):
+        return line.encode().decode(rng.choice(["latin-1", "cp1252"]), "ignore") if rng.random() < 0.5 else line
+
+    changed = 0
+    for _ in range(1000):
+        text = "".join(rng.choice(pieces) for _ in range(rng.randint(1, 9)))
+        old = [as_read(line) for line in text.split("\n")]
+        new = [fix_encoding(line) for line in old]
+        lines = sum(a != b for a, b in zip(old, new))
+        assert mend_text("\n".join(old)) == ("\n".join(new), lines), old
+        changed += lines
+    assert changed > 300
 
 
 # ---- bad input ------------------------------------------------------------------------------------------------------
